@@ -1,0 +1,136 @@
+"""Name a place, get Dask workers there, keep them, and be told the truth about them.
+
+Everything public is here; importing it costs next to nothing, since each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clusterhub.api import check, connect, plan, profiles
+    from clusterhub.backend import (
+        CONTRACT,
+        Backend,
+        Deployment,
+        Document,
+        Feature,
+        NoOptions,
+        Plan,
+        Ref,
+        SupportsAttach,
+        Unit,
+        UnitState,
+    )
+    from clusterhub.cluster import AsyncCluster, Cluster
+    from clusterhub.errors import (
+        BackendUnavailable,
+        ClusterGone,
+        ClusterhubError,
+        ConfigError,
+        Failure,
+        Problem,
+        QueueFull,
+        SubmitRejected,
+        Unsupported,
+        WaitTimeout,
+        WorkersFailed,
+    )
+    from clusterhub.native import NativeDeployment
+    from clusterhub.profile import Overrides
+    from clusterhub.quantities import Bytes, Duration
+    from clusterhub.spec import ClusterSpec, Frozen, Worker, Workers
+
+_HOMES = {
+    "api": ("check", "connect", "plan", "profiles"),
+    "backend": (
+        "CONTRACT",
+        "Backend",
+        "Deployment",
+        "Document",
+        "Feature",
+        "NoOptions",
+        "Plan",
+        "Ref",
+        "SupportsAttach",
+        "Unit",
+        "UnitState",
+    ),
+    "cluster": ("AsyncCluster", "Cluster"),
+    "errors": (
+        "BackendUnavailable",
+        "ClusterGone",
+        "ClusterhubError",
+        "ConfigError",
+        "Failure",
+        "Problem",
+        "QueueFull",
+        "SubmitRejected",
+        "Unsupported",
+        "WaitTimeout",
+        "WorkersFailed",
+    ),
+    "native": ("NativeDeployment",),
+    "profile": ("Overrides",),
+    "quantities": ("Bytes", "Duration"),
+    "spec": ("ClusterSpec", "Frozen", "Worker", "Workers"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CONTRACT",
+    "AsyncCluster",
+    "Backend",
+    "BackendUnavailable",
+    "Bytes",
+    "Cluster",
+    "ClusterGone",
+    "ClusterSpec",
+    "ClusterhubError",
+    "ConfigError",
+    "Deployment",
+    "Document",
+    "Duration",
+    "Failure",
+    "Feature",
+    "Frozen",
+    "NativeDeployment",
+    "NoOptions",
+    "Overrides",
+    "Plan",
+    "Problem",
+    "QueueFull",
+    "Ref",
+    "SubmitRejected",
+    "SupportsAttach",
+    "Unit",
+    "UnitState",
+    "Unsupported",
+    "WaitTimeout",
+    "Worker",
+    "Workers",
+    "WorkersFailed",
+    "check",
+    "connect",
+    "plan",
+    "profiles",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        value = getattr(import_module(f"clusterhub.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in ("aio", "testing"):
+        return import_module(f"clusterhub.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("clusterhub")
+    raise AttributeError(f"module 'clusterhub' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "aio", "testing", "__version__"])

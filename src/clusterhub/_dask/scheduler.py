@@ -1,0 +1,129 @@
+"""A thin, honest line to a Dask scheduler: short questions, answered in seconds or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from distributed.comm.core import CommClosedError
+from distributed.core import rpc
+from distributed.protocol import deserialize
+from distributed.protocol.serialize import Serialized
+
+from clusterhub.errors import ClusterGone
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+PATIENCE = 10.0
+"""Seconds in which a scheduler answers a short question, even a busy one."""
+
+
+class SchedulerLink:
+    """Asks one scheduler. Raises ClusterGone where it does not answer within ``patience`` seconds."""
+
+    def __init__(self, address: str, security: Security | None, patience: float = PATIENCE) -> None:
+        self.address = address
+        self._patience = patience
+        args = security.get_connection_args("client") if security is not None else None
+        self._rpc = rpc(address, connection_args=args, timeout=patience)
+
+    async def _ask(self, call: str, **arguments: Any) -> Any:
+        async with self._told_apart(self._patience):
+            return await getattr(self._rpc, call)(**arguments)
+
+    @asynccontextmanager
+    async def _told_apart(self, patience: float | None) -> AsyncIterator[None]:
+        """Whatever can go wrong with an answer becomes a ClusterGone that says what it was."""
+        try:
+            async with asyncio.timeout(patience):
+                yield
+        except TimeoutError as error:
+            raise ClusterGone(f"the scheduler at {self.address} did not answer within {patience:g} s", final=False) from error
+        except (OSError, CommClosedError) as error:
+            raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
+
+    async def identity(self) -> dict[str, Any]:
+        """The scheduler's account of itself and of all its workers (``workers`` by address).
+
+        Not ``Client.scheduler_info()``, whose cached answer can have lost its workers.
+        """
+        answer: dict[str, Any] = await self._ask("identity", n_workers=-1)
+        return answer
+
+    async def adaptive_target(self, target_duration: float) -> int:
+        """How many workers the present work would keep busy, if each finished its share in ``target_duration`` s."""
+        return int(await self._ask("adaptive_target", target_duration=target_duration))
+
+    async def workers_to_close(self, n: int) -> list[str]:
+        """Addresses of up to ``n`` workers that would be missed least: idle first, then those with the least data."""
+        return list(await self._ask("workers_to_close", n=n, attribute="address"))
+
+    async def idle_since(self) -> float | None:
+        """Since when (Unix time, the scheduler's clock) nothing has been processing, or None while something is."""
+        answer: float | None = await self._ask("check_idle")
+        return answer
+
+    async def retire(self, workers: Sequence[str]) -> frozenset[str]:
+        """Move the results of ``workers`` (addresses) elsewhere and close them; returns those that really went.
+
+        A worker whose results nobody else can take stays. It takes as long as the data needs to move.
+        """
+        # By address: by name it finds nobody when names are numbers (distributed#5577).
+        async with self._told_apart(None):
+            answer = await self._rpc.retire_workers(workers=list(workers), close_workers=True, remove=True)
+        return frozenset(answer)
+
+    async def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
+        """What ``function(dask_scheduler=…, **arguments)`` returns on the scheduler.
+
+        The function travels by value, so that the scheduler's environment needs no clusterhub: it may use nothing of its
+        module but what it imports itself.
+        """
+        answer = await self._ask(
+            "run_function",
+            function=_by_value(function),
+            kwargs=cloudpickle.dumps(arguments),
+        )
+        result = answer["result"] if answer["status"] == "OK" else None
+        if answer["status"] != "OK":
+            raise ClusterGone(f"the scheduler at {self.address} could not run {function.__name__}: {answer['text']}", final=False)
+        return deserialize(result.header, result.frames) if isinstance(result, Serialized) else result
+
+    async def logs(self) -> Mapping[str, str]:
+        """The latest log lines of the scheduler (under ``scheduler``) and of every worker (by address)."""
+        scheduler = await self._ask("get_logs")
+        workers = await self._ask("worker_logs")
+        texts = {"scheduler": _lines(scheduler)}
+        for address, entries in workers.items():
+            # A worker that did not answer is an exception in the scheduler's reply.
+            texts[address] = _lines(entries) if isinstance(entries, list | tuple) else f"no log: {entries}"
+        return texts
+
+    async def versions(self) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+        """Versions of packages on the scheduler, and on each worker by address."""
+        scheduler = await self._ask("versions")
+        workers = await self._ask("broadcast", msg={"op": "versions"}, on_error="ignore")
+        return scheduler, workers
+
+    async def close(self) -> None:
+        """Hang up; the scheduler goes on."""
+        await self._rpc.close_rpc()
+
+
+def _lines(entries: Sequence[Sequence[str]]) -> str:
+    """Oldest first, as a log is read; Dask answers newest first."""
+    return "\n".join(str(entry[-1]) for entry in reversed(entries))
+
+
+def _by_value(function: Callable[..., Any]) -> bytes:
+    module = sys.modules[function.__module__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(function))
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)

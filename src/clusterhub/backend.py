@@ -1,0 +1,289 @@
+"""The contract between the hub and a backend: what a backend promises, and the words in which it tells what it sees.
+
+A backend is two things. A :class:`Backend` is stateless and mostly pure: it turns a spec into a :class:`Plan` (what would
+be sent) and starts plans. A :class:`Deployment` is one living cluster: it keeps the target it was last told, and tells
+the truth about its units. ``clusterhub.native.NativeDeployment`` is a ready-made one for any object of Dask's own
+cluster interface; ``clusterhub.testing`` holds the suite that a backend passes to be called one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, JsonValue, SerializeAsAny
+
+from clusterhub.errors import Failure, Unsupported
+from clusterhub.spec import ClusterSpec, Frozen
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+CONTRACT = 1
+"""The version of this contract. It rises when a backend written for the one before would no longer work."""
+
+
+class Feature(StrEnum):
+    """What a spec can ask for and a backend may not offer; the value is the key that asks for it.
+
+    A backend lists what it honours in ``Backend.features``. Everything else that a profile or a call asks for is refused
+    with a reason before anything is started, never dropped.
+    """
+
+    GPUS = "worker.gpus"
+    NODE = "node"
+    WALLTIME = "job.walltime"
+    WORKERS_PER_JOB = "job.workers_per_job"
+    PYTHON = "environment.python"
+    DIRECTORY = "environment.directory"
+    SETUP = "environment.setup"
+    VARIABLES = "environment.variables"
+    INTERFACE = "network.interface"
+    TLS = "network.tls"
+    SCRATCH = "storage.scratch"
+    LOGS = "storage.logs"
+    HOST = "lifecycle.host"
+    IDLE_TIMEOUT = "lifecycle.idle_timeout"
+    MAX_AGE = "lifecycle.max_age"
+    LINGER = "lifecycle.linger"
+
+
+def asked_features(spec: ClusterSpec) -> frozenset[Feature]:
+    """The features that ``spec`` asks for: those whose key differs from the vocabulary's own default."""
+    plain = ClusterSpec()
+    return frozenset(feature for feature in Feature if _at(spec, feature) != _at(plain, feature))
+
+
+def _at(spec: ClusterSpec, path: str) -> object:
+    value: object = spec
+    for key in path.split("."):
+        value = getattr(value, key)
+    return value
+
+
+class UnitState(StrEnum):
+    """Where a unit stands: ``SUBMITTING → PENDING → RUNNING → CONNECTED → DONE``, or one of three bad ends."""
+
+    SUBMITTING = "submitting"
+    """On its way to the system, or waiting for a place in a full queue."""
+    PENDING = "pending"
+    """The system knows it and has not started it."""
+    RUNNING = "running"
+    """The system runs it; its workers have not all connected yet, and it is too early to worry."""
+    CONNECTED = "connected"
+    """All its workers are connected to the scheduler."""
+    DONE = "done"
+    """Ended as it was meant to."""
+    FAILED = "failed"
+    """Ended badly before it was of use."""
+    MISSING = "missing"
+    """The system says that it runs, or that it ended well, but its workers never came."""
+    LOST = "lost"
+    """Was connected, and is gone without having been told to go."""
+
+
+NEEDS_REASON = frozenset({UnitState.PENDING, UnitState.FAILED, UnitState.MISSING, UnitState.LOST})
+ALIVE = frozenset({UnitState.SUBMITTING, UnitState.PENDING, UnitState.RUNNING, UnitState.CONNECTED})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a backend launches (a job, a pod, a process), as last observed.
+
+    Raises ValueError for a state that needs a reason and has none: a person is never told "pending" without a why.
+    """
+
+    name: str
+    """The system's own name for it: a job's id, a pod's name."""
+    state: UnitState
+    reason: str = ""
+    """Why it is in this state, in our words: ``needs 24 free cores, 6 are free``."""
+    source: str = ""
+    """The system's own words for the same."""
+    since: datetime = field(default_factory=_now)
+    """When it came into this state, as far as is known; with a time zone."""
+    where: str = ""
+    """The node or host it runs on, empty before."""
+    workers: tuple[str, ...] = ()
+    """Addresses of its workers that are connected now."""
+    expected: int = 1
+    """How many workers it brings when all have come."""
+    starts: datetime | None = None
+    """When the system expects to start it, where it says so; with a time zone."""
+    failure: Failure | None = None
+    """The evidence, for a unit that ended badly."""
+
+    def __post_init__(self) -> None:
+        if self.state in NEEDS_REASON and not self.reason:
+            raise ValueError(f"unit {self.name} is {self.state} without a reason")
+
+
+class Document(Frozen):
+    """One thing that would be sent: a job script, a manifest, a request."""
+
+    title: str
+    """``job script``, ``DaskCluster manifest``."""
+    text: str
+    """Exactly as it would be sent, except that secrets are hidden."""
+    language: str = ""
+    """What highlights it: ``bash``, ``yaml``, ``json``."""
+
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 - the options of one backend; the name the docs use
+
+
+class NoOptions(Frozen):
+    """For a backend that has no options of its own."""
+
+
+class Plan(Frozen, Generic[O]):
+    """What a cluster will be, decided before anything is sent; it is plain data and crosses processes as JSON."""
+
+    model_config = ConfigDict(**{**Frozen.model_config, "use_attribute_docstrings": False})
+
+    name: str
+    backend: str
+    spec: ClusterSpec
+    options: SerializeAsAny[O]
+    summary: str = ""
+    documents: tuple[Document, ...] = ()
+
+
+class Ref(Frozen):
+    """All that is needed to find a living cluster again; holds no secret and serialises to JSON."""
+
+    backend: str
+    name: str
+    data: dict[str, JsonValue] = {}
+
+
+class Deployment(Protocol):
+    """One living cluster. Every coroutine runs on the loop it was started on; none blocks it.
+
+    The deployment keeps its target by itself: after :meth:`scale` or :meth:`adapt` returns, lost workers are replaced and
+    failed starts tried again, until it is told otherwise or gives up and says why in :meth:`failure`.
+    """
+
+    @property
+    def native(self) -> Any:
+        """The native manager's object, or None where there is none; the way out, and no part of the guarantees."""
+
+    @property
+    def ref(self) -> Ref:
+        """Where to find it again."""
+
+    @property
+    def scheduler_address(self) -> str:
+        """The address that clients connect to; known as soon as the deployment exists."""
+
+    @property
+    def security(self) -> Security | None:
+        """What a client needs to be let in, or None for an open scheduler."""
+
+    @property
+    def dashboard_link(self) -> str:
+        """A link to the dashboard that works from here, or an empty text."""
+
+    async def scale(self, n: int) -> None:
+        """Make ``n`` workers the target and stop adapting. Returns once the target is set, not once it is reached.
+
+        Going down loses no result: whole units are drained first, and what cannot go is told in :meth:`units`.
+        """
+
+    async def adapt(self, minimum: int, maximum: int) -> None:
+        """Let the target follow the load between ``minimum`` and ``maximum`` workers."""
+
+    async def units(self) -> Sequence[Unit]:
+        """Every living unit, and those that ended badly and were not yet made good."""
+
+    async def failure(self) -> Failure | None:
+        """Why nothing more is launched, or None while the target is still being worked on."""
+
+    async def logs(self, unit: str | None = None) -> Mapping[str, str]:
+        """The logs by name: of the scheduler and every unit, or of one unit. KeyError for an unknown one."""
+
+    async def close(self, *, shutdown: bool = True) -> None:
+        """End everything that this deployment started; with ``shutdown=False`` only let go of it. Idempotent."""
+
+
+class Backend(ABC, Generic[O]):
+    """What one cluster manager can do and how it is asked. Stateless: constructed without arguments, cheap, reusable."""
+
+    name: ClassVar[str]
+    """What profiles call it; equal to its entry point."""
+    contract: ClassVar[int]
+    """The ``CONTRACT`` that the backend was written for. It has no default, so that an old plugin is noticed."""
+    features: ClassVar[frozenset[Feature]]
+    """What it honours of what a spec can ask for."""
+    options_type: type[O]
+    """A pydantic model: the table under the backend's name in a profile."""
+    unit_noun: ClassVar[str] = "unit"
+    """What people call one of its units: job, pod, process."""
+    remote: ClassVar[bool] = True
+    """Whether workers run elsewhere, and so cost somebody something when they are forgotten."""
+
+    def load(self) -> None:
+        """Import the native library, on the caller's thread. Raises BackendUnavailable with the line that installs it."""
+
+    def unusable(self) -> str | None:
+        """Why this backend cannot work on this machine at all, or None. Quick (milliseconds) and without the network."""
+        return None
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What this backend supplies where nobody says anything; ``given`` is what profile and call have said."""
+        return {} if given.get("workers") is not None else {"workers": {"minimum": 0, "maximum": 10}}
+
+    def dask_config(self) -> Mapping[str, Any]:
+        """What the user's Dask config already says of this system, in our words; a layer for ``extends: dask``."""
+        return {}
+
+    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[Feature, str]:
+        """Features that are offered in general, but not to this spec or on this machine, each with its reason."""
+        return {}
+
+    def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:
+        """What ``check`` finds wrong without starting anything: one sentence each, with what to do."""
+        return ()
+
+    @abstractmethod
+    def plan(self, name: str, spec: ClusterSpec, options: O) -> Plan[O]:
+        """What would be sent for this spec. Pure: it neither writes, nor runs, nor asks anything."""
+
+    @abstractmethod
+    async def start(self, plan: Plan[O]) -> Deployment:
+        """Start what was planned, with ``plan.spec.workers`` as the target, and return once a client can connect.
+
+        It does not wait for workers. If it raises, or is cancelled, nothing that it started is left.
+        """
+
+
+@runtime_checkable
+class SupportsAttach(Protocol):
+    """A backend whose clusters outlive the process that made them."""
+
+    async def attach(self, ref: Ref) -> Deployment:
+        """The living cluster behind ``ref``; raises ClusterGone where there is none."""
+
+    async def discover(self) -> Sequence[Ref]:
+        """The clusters of this user that are alive."""
+
+
+def refuse_unsupported(backend: Backend[Any], spec: ClusterSpec, options: BaseModel) -> None:
+    """Raise Unsupported with everything that ``spec`` asks for and ``backend`` does not honour."""
+    reasons: dict[str, str] = {
+        str(feature): f"{backend.name} has no such thing; leave {feature} out"
+        for feature in sorted(asked_features(spec) - backend.features)
+    }
+    reasons |= {str(feature): reason for feature, reason in backend.refusals(spec, options).items()}
+    if reasons:
+        raise Unsupported(backend.name, reasons, support=spec.support)
+
+

@@ -1,0 +1,315 @@
+"""`AsyncCluster`: one cluster from its profile to its end, for code that runs on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from clusterhub._dask import SchedulerLink, Status
+from clusterhub.backend import Deployment, Plan, Unit
+from clusterhub.cluster.targets import Targets
+from clusterhub.cluster.waiting import Wait, seconds
+from clusterhub.display import Display, Report, choose
+from clusterhub.errors import ClusterGone, Failure
+from clusterhub.profile import Resolved
+from clusterhub.spec import Workers
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+T = TypeVar("T")
+
+
+class AsyncCluster:
+    """A cluster that keeps the workers it was asked for; awaitable, and an async context manager that closes it.
+
+    Everything that works with Dask's own clusters works with it: ``Client(cluster, asynchronous=True)``, ``status``,
+    ``scheduler_info``, ``wait_for_workers``, ``get_logs``, ``dashboard_link``.
+    """
+
+    def __init__(self, resolved: Resolved, plan: Plan[Any]) -> None:
+        self._resolved = resolved
+        self._plan = plan
+        self._targets = Targets(resolved)
+        self._deployment: Deployment | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._orders = asyncio.Lock()
+        self._status = Status.created
+        self._began = datetime.now(UTC)
+        self._link: SchedulerLink | None = None
+        self._identity: dict[str, Any] = {"workers": {}}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._last_report: Report | None = None
+
+    # Life
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _start(self) -> Self:
+        """Return once a client can connect. Raises what the start raised; nothing is left of it then."""
+        if self._status in (Status.closing, Status.closed, Status.failed):
+            raise ClusterGone(f"cluster {self.name} has been closed; connect again for a new one")
+        if self._starting is None:
+            self._status = Status.starting
+            self._starting = asyncio.create_task(self._begin(), name=f"clusterhub-start-{self.name}")
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            # Awaiting a task cancels it along with us, so the backend has cleaned up by now.
+            self._status = Status.closed
+            raise
+        return self
+
+    async def _begin(self) -> None:
+        try:
+            self._deployment = await self._resolved.backend.start(self._plan)
+        except BaseException:
+            self._status = Status.failed
+            raise
+        self._began = datetime.now(UTC)
+        self._status = Status.running
+
+    async def close(self) -> None:
+        """End the cluster and everything that it started. Idempotent, and safe from several places at once."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"clusterhub-close-{self.name}")
+        # Shielded: one of several who wait for the end must not stop it for the others.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._status is Status.closed:
+            return
+        self._status = Status.closing
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        try:
+            if self._link is not None:
+                await self._link.close()
+            if self._deployment is not None:
+                await self._deployment.close()
+        finally:
+            self._status = Status.closed
+
+    @property
+    def status(self) -> Status:
+        """Dask's status: created, starting, running, closing, closed or failed."""
+        return self._status
+
+    # What it is told
+
+    def scale(self, n: int, **foreign: Any) -> Awaitable[None]:
+        """Make ``n`` workers the target from now on: lost ones are replaced until it is told otherwise.
+
+        It counts Dask workers on every backend, ends adapting, and loses no result on the way down. It takes effect whether
+        or not it is awaited. Raises ConfigError for a number that cannot be meant or is over the profile's limit.
+        """
+        target = self._targets.fixed(n, foreign)
+        return self._order(target, lambda deployment: deployment.scale(target.minimum))
+
+    def adapt(self, minimum: int | None = None, maximum: int | None = None, **foreign: Any) -> Awaitable[None]:
+        """Let the number of workers follow the load between ``minimum`` and ``maximum``.
+
+        By default it is the profile's own range. It takes effect whether or not it is awaited. Raises ConfigError.
+        """
+        target = self._targets.range(minimum, maximum, foreign)
+        return self._order(target, lambda deployment: deployment.adapt(target.minimum, target.maximum))
+
+    def _order(self, target: Workers, give: Callable[[Deployment], Awaitable[None]]) -> Awaitable[None]:
+        self._targets.now = target
+        task = asyncio.ensure_future(self._given_in_turn(give))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _given_in_turn(self, give: Callable[[Deployment], Awaitable[None]]) -> None:
+        """Orders reach the deployment in the order in which they were given: the last word wins."""
+        async with self._orders:
+            await self._guarded(give(self._alive()))
+
+    # What it tells
+
+    @property
+    def minimum(self) -> int:
+        """The fewest workers of the present target."""
+        return self._targets.now.minimum
+
+    @property
+    def maximum(self) -> int:
+        """The most workers of the present target."""
+        return self._targets.now.maximum
+
+    async def units(self) -> Sequence[Unit]:
+        """The units (jobs, pods, processes) as observed now, each with its state and the reason for it."""
+        return tuple(await self._guarded(self._alive().units()))
+
+    async def report(self) -> Report:
+        """What was asked and what is there: queued, running, connected and failed, with reasons."""
+        deployment = self._alive()
+        units = await self.units()
+        failure = await self._guarded(deployment.failure())
+        report = self._last_report = Report(
+            name=self.name,
+            profile=self._resolved.profile,
+            backend=self._resolved.backend.name,
+            unit_noun=self._resolved.backend.unit_noun,
+            target=self._targets.now,
+            connected=sum(len(unit.workers) for unit in units),
+            units=tuple(units),
+            failure=self._with_origin(failure) if failure is not None else None,
+            scheduler_address=self.scheduler_address,
+            dashboard_link=self.dashboard_link,
+            started=self._began,
+            support=self._resolved.spec.support,
+        )
+        return report
+
+    def _with_origin(self, failure: Failure) -> Failure:
+        """A backend names the key that decides it (``environment.python``); where that was written, only we know."""
+        origin = self._resolved.origins.get(failure.because)
+        if origin is None:
+            return failure
+        text = next((leaf.text for leaf in self._resolved.leaves() if leaf.path == failure.because), "")
+        return replace(failure, because=f"{origin}  {failure.because} = {text}")
+
+    async def wait(
+        self, n: int | None = None, timeout: str | float | None = None, *, display: Display | None = None
+    ) -> None:
+        """Return when ``n`` workers are connected, by default all that are asked for (of a range, its minimum).
+
+        Shows what it waits for. ``timeout`` is in seconds, or as ``"30m"``. Raises WorkersFailed with the cause once they
+        cannot come, and WaitTimeout with the state that they were in.
+        """
+        wait = self._wait(n, timeout, display)
+        began = time.monotonic()
+        with wait.display:
+            while not wait.over(await self.report(), elapsed := time.monotonic() - began):
+                await asyncio.sleep(wait.pause(elapsed))
+
+    def _wait(self, n: int | None, timeout: str | float | None, display: Display | None) -> Wait:
+        wanted = self._targets.awaited(n)
+        return Wait(wanted, seconds(timeout), display or choose())
+
+    async def logs(self, unit: str | None = None) -> Mapping[str, str]:
+        """The logs by name: of the scheduler and each unit, or of one unit. Raises KeyError for an unknown one."""
+        try:
+            return await self._guarded(self._alive().logs(unit))
+        except KeyError:
+            names = [found.name for found in await self.units()]
+            raise KeyError(f"{self.name} has no unit {unit!r}; it has {', '.join(names) or 'none'}") from None
+
+    @property
+    def name(self) -> str:
+        """What the cluster is called."""
+        return self._plan.name
+
+    @property
+    def scheduler_address(self) -> str:
+        """The address for clients; empty before the start, and a text always, as ``Client`` wants it."""
+        return self._deployment.scheduler_address if self._deployment is not None else ""
+
+    @property
+    def security(self) -> Security | None:
+        """What a client needs to be let in, or None."""
+        return self._deployment.security if self._deployment is not None else None
+
+    @property
+    def dashboard_link(self) -> str:
+        """A link to Dask's dashboard that works from here, or an empty text."""
+        return self._deployment.dashboard_link if self._deployment is not None else ""
+
+    @property
+    def native(self) -> Any:
+        """The native manager's own object where there is one: the way out, and no part of any guarantee."""
+        return self._deployment.native if self._deployment is not None else None
+
+    # What Dask's own clusters have
+
+    def get_client(self, **options: Any) -> Client:
+        """A Dask client of this cluster, to be awaited; ``options`` go to ``distributed.Client``."""
+        from clusterhub._dask.client import client_of
+
+        return client_of(self, asynchronous=True, **options)
+
+    async def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:
+        """Dask's own: return when ``n_workers`` are connected; raises TimeoutError (a WaitTimeout)."""
+        from clusterhub.display.waiting import silent
+
+        await self.wait(n_workers, timeout, display=silent())
+
+    async def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> dict[str, str]:
+        """Dask's own: logs by name. ``cluster`` has none of its own here."""
+        texts = await self.logs()
+        return {name: text for name, text in texts.items() if (scheduler if name == "scheduler" else workers)}
+
+    @property
+    def scheduler_info(self) -> dict[str, Any]:
+        """The scheduler's account of itself and its workers, as last heard; reading it asks for a newer one."""
+        if self._status is Status.running:
+            task = asyncio.ensure_future(self.identity())
+            self._background.add(task)
+            task.add_done_callback(self._quietly_done)
+        return self._identity
+
+    def _quietly_done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: who reads the property wants what is known, not why there is no more
+
+    async def identity(self) -> dict[str, Any]:
+        """The scheduler's account of itself and its workers (by address, under ``workers``), asked for now."""
+        self._identity = await self._guarded(self._line().identity())
+        return self._identity
+
+    def _line(self) -> SchedulerLink:
+        deployment = self._alive()
+        if self._link is None:
+            self._link = SchedulerLink(deployment.scheduler_address, deployment.security)
+        return self._link
+
+    # Guards
+
+    def _alive(self) -> Deployment:
+        if self._deployment is None or self._status is not Status.running:
+            self._raise_gone()
+        return self._deployment
+
+    def _raise_gone(self) -> NoReturn:
+        if self._status is Status.created:
+            raise ClusterGone(f"cluster {self.name} has not been started; await it, or use `async with`")
+        raise ClusterGone(f"cluster {self.name} is {self._status.name}; connect again for a new one")
+
+    async def _guarded(self, call: Awaitable[T]) -> T:
+        """What ``call`` returns; a cluster that is found gone is closed from now on, for Dask's clients too."""
+        try:
+            return await call
+        except ClusterGone as gone:
+            if gone.final and self._status is Status.running:
+                self._status = Status.closed
+            raise
+
+    def __repr__(self) -> str:
+        kind, profile = type(self).__name__, self._resolved.profile
+        return f"<{kind} {self.name} on {profile}: {self._status.name}, {self._targets.now} workers>"
+
+    def _repr_html_(self) -> str:
+        if self._last_report is None:
+            from html import escape
+
+            return f"<code>{escape(repr(self))}</code>"
+        return self._last_report._repr_html_()

@@ -1,0 +1,255 @@
+"""`Cluster`: the blocking front of `AsyncCluster`, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import time
+import warnings
+import weakref
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from clusterhub._dask import LoopThread, Status, in_spawned_child
+from clusterhub.backend import Plan, Unit
+from clusterhub.cluster.asynchronous import AsyncCluster
+from clusterhub.display import Display, Report
+from clusterhub.errors import ClusterGone, ClusterhubError
+from clusterhub.profile import Resolved
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+T = TypeVar("T")
+
+EXIT_PATIENCE = 20.0
+"""Seconds that closing may take when the interpreter ends with a cluster still open."""
+
+
+class Cluster:
+    """A cluster that keeps the workers it was asked for; a context manager that closes it.
+
+    Works from any thread, and inside a running event loop such as a notebook's. Everything that works with Dask's own
+    clusters works with it: ``Client(cluster)``, ``status``, ``scheduler_info``, ``wait_for_workers``, ``get_logs``.
+    """
+
+    def __init__(self, resolved: Resolved, plan: Plan[Any]) -> None:
+        """Start what was planned, and return once a client can connect."""
+        if in_spawned_child():
+            raise ClusterhubError(
+                "this process is a worker that is importing your script, and the script would start a cluster of its own"
+                " in it: put what starts the cluster under  if __name__ == '__main__':"
+            )
+        self._inner = AsyncCluster(resolved, plan)
+        self._thread = LoopThread()
+        try:
+            self._call(self._inner._start())
+        except BaseException:
+            self._thread.stop()
+            raise
+        _open.add(self)
+
+    # Life
+
+    def close(self) -> Any:
+        """End the cluster and everything that it started. Idempotent.
+
+        On the cluster's own event loop, where ``Client.shutdown()`` calls it, it returns an awaitable instead.
+        """
+        _open.discard(self)
+        if self._thread.here:
+            return self._inner.close()
+        if not self._thread.stopped:
+            self._call(self._inner.close())
+            self._thread.stop()
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """A Dask client awaits its cluster, which has started already."""
+        return _itself(self).__await__()
+
+    def __del__(self) -> None:
+        thread = getattr(self, "_thread", None)
+        if thread is None or thread.stopped or self._inner.status is Status.closed:
+            return
+        warnings.warn(f"{self!r} was dropped without close(), and ends now", ResourceWarning, stacklevel=2)
+        thread.submit(self._inner.close())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Cluster belongs to its process; give the other process cluster.scheduler_address"
+            " (and cluster.security) and make a distributed.Client there"
+        )
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._thread.here:
+            coroutine.close()
+            raise ClusterhubError(
+                "this would stop the event loop that the cluster itself runs on;"
+                " use `async with clusterhub.aio.connect(…)` in asynchronous code"
+            )
+        if self._thread.stopped:
+            coroutine.close()
+            raise ClusterGone(f"cluster {self.name} has been closed; connect again for a new one")
+        return self._thread.run(coroutine)
+
+    # What it is told
+
+    def scale(self, n: int, **foreign: Any) -> None:
+        """Make ``n`` workers the target from now on: lost ones are replaced until it is told otherwise.
+
+        It counts Dask workers on every backend, ends adapting, and loses no result on the way down.
+        Raises ConfigError for a number that cannot be meant or is over the profile's limit.
+        """
+        self._order(lambda: self._inner.scale(n, **foreign))
+
+    def adapt(self, minimum: int | None = None, maximum: int | None = None, **foreign: Any) -> None:
+        """Let the number of workers follow the load between ``minimum`` and ``maximum``.
+
+        By default it is the profile's own range. Raises ConfigError for a range that cannot be meant.
+        """
+        self._order(lambda: self._inner.adapt(minimum, maximum, **foreign))
+
+    def _order(self, give: Any) -> None:
+        if self._thread.here:
+            give()  # takes effect without being awaited
+            return
+        self._call(_given(give))
+
+    def wait(
+        self, n: int | None = None, timeout: str | float | None = None, *, display: Display | None = None
+    ) -> None:
+        """Return when ``n`` workers are connected, by default all that are asked for (of a range, its minimum).
+
+        Shows what it waits for. ``timeout`` is in seconds, or as ``"30m"``. Raises WorkersFailed with the cause once they
+        cannot come, and WaitTimeout with the state that they were in.
+        """
+        # The looking is done from here rather than on the loop: a notebook shows only what its own thread displays.
+        wait = self._inner._wait(n, timeout, display)
+        began = time.monotonic()
+        with wait.display:
+            while not wait.over(self.report(), elapsed := time.monotonic() - began):
+                time.sleep(wait.pause(elapsed))
+
+    # What it tells
+
+    def report(self) -> Report:
+        """What was asked and what is there: queued, running, connected and failed, with reasons."""
+        return self._call(self._inner.report())
+
+    def units(self) -> Sequence[Unit]:
+        """The units (jobs, pods, processes) as observed now, each with its state and the reason for it."""
+        return self._call(self._inner.units())
+
+    def logs(self, unit: str | None = None) -> Mapping[str, str]:
+        """The logs by name: of the scheduler and each unit, or of one unit. Raises KeyError for an unknown one."""
+        return self._call(self._inner.logs(unit))
+
+    @property
+    def name(self) -> str:
+        """What the cluster is called."""
+        return self._inner.name
+
+    @property
+    def minimum(self) -> int:
+        """The fewest workers of the present target."""
+        return self._inner.minimum
+
+    @property
+    def maximum(self) -> int:
+        """The most workers of the present target."""
+        return self._inner.maximum
+
+    @property
+    def status(self) -> Status:
+        """Dask's status: running, closing, closed or failed."""
+        return self._inner.status
+
+    @property
+    def scheduler_address(self) -> str:
+        """The address for clients."""
+        return self._inner.scheduler_address
+
+    @property
+    def security(self) -> Security | None:
+        """What a client needs to be let in, or None."""
+        return self._inner.security
+
+    @property
+    def dashboard_link(self) -> str:
+        """A link to Dask's dashboard that works from here, or an empty text."""
+        return self._inner.dashboard_link
+
+    @property
+    def native(self) -> Any:
+        """The native manager's own object where there is one: the way out, and no part of any guarantee."""
+        return self._inner.native
+
+    # What Dask's own clusters have
+
+    @property
+    def loop(self) -> Any:
+        """The event loop that the cluster runs on; Dask clients of it share it."""
+        return self._thread.loop
+
+    def get_client(self, **options: Any) -> Client:
+        """A Dask client of this cluster; ``options`` go to ``distributed.Client``."""
+        from clusterhub._dask.client import client_of
+
+        return client_of(self, **options)
+
+    def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:
+        """Dask's own: return when ``n_workers`` are connected; raises TimeoutError (a WaitTimeout).
+
+        An asynchronous client calls it on the loop and gets an awaitable.
+        """
+        coroutine = self._inner.wait_for_workers(n_workers, timeout)
+        return coroutine if self._thread.here else self._call(coroutine)
+
+    def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> dict[str, str]:
+        """Dask's own: logs by name."""
+        return self._call(self._inner.get_logs(cluster, scheduler, workers))
+
+    @property
+    def scheduler_info(self) -> dict[str, Any]:
+        """The scheduler's account of itself and its workers, asked for now."""
+        return self._inner.scheduler_info if self._thread.here else self._call(self._inner.identity())
+
+    def __repr__(self) -> str:
+        return repr(self._inner).replace("AsyncCluster", "Cluster")
+
+    def _repr_html_(self) -> str:
+        if self.status is Status.running and not self._thread.here:
+            with contextlib.suppress(ClusterGone):
+                return self.report()._repr_html_()
+        return self._inner._repr_html_()
+
+
+async def _itself(cluster: Cluster) -> Cluster:
+    return cluster
+
+
+async def _given(give: Any) -> None:
+    order: Awaitable[None] = give()
+    await order
+
+
+_open: weakref.WeakSet[Cluster] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A script that ends with its clusters open leaves none behind."""
+    for cluster in list(_open):
+        if not cluster._thread.stopped:
+            with contextlib.suppress(ClusterhubError, TimeoutError):
+                cluster._thread.run(cluster._inner.close(), timeout=EXIT_PATIENCE)

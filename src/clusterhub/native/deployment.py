@@ -1,0 +1,367 @@
+"""`NativeDeployment`: the contract kept on top of a cluster object that knows little more than ``scale(n)``.
+
+Dask's cluster objects launch what they are told once. They replace nothing under a fixed ``scale(n)``, lose the results of
+workers they end (distributed#5577), and go on adapting after a manual ``scale``. So this one owns a small control loop:
+*desired* (from :meth:`scale` and :meth:`adapt`), *observed* (the scheduler's workers and the native object's), *act*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from clusterhub._dask import Drain, SchedulerLink
+from clusterhub.backend import Plan, Ref, Unit
+from clusterhub.errors import ClusterGone, Failure, WorkersFailed
+from clusterhub.native.adaptation import Adaptation
+from clusterhub.native.roster import Roster
+from clusterhub.native.surface import ENDED, Surface
+from clusterhub.spec import Workers
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+logger = logging.getLogger(__name__)
+
+LIKE_FAILURES = 3
+"""How many starts in a row may fail before nothing more is launched."""
+
+
+LEAVE_PATIENCE = 5.0
+"""Seconds that the process of a retired worker may take to end by itself."""
+
+
+class NativeDeployment:
+    """A living cluster behind any object of Dask's cluster interface; made by :meth:`of`."""
+
+    wave = 8
+    """Workers that are launched at a time: closing has to wait for those that are half started."""
+    interval = 0.5
+    """Seconds between two looks at the cluster; a change of target is acted on at once."""
+    target_duration = 5.0
+    """Seconds in which the work at hand should be done, from which the number of workers to adapt to follows."""
+    drain_patience = 60.0
+    """Seconds that tasks may still run on a worker that is to leave; after that they start again elsewhere."""
+    startup_timeout = 120.0
+    """Seconds after which a worker that was launched and never connected is missing, and is launched anew."""
+
+    def __init__(self, native: Any, plan: Plan[Any]) -> None:
+        self._surface = Surface(native)
+        self._plan = plan
+        self._adaptation = Adaptation(plan.spec.workers)
+        self._wanted = plan.spec.workers.minimum
+        self._roster = Roster(self.startup_timeout)
+        self._drains: dict[asyncio.Task[None], Drain] = {}
+        self._launch: asyncio.Task[None] | None = None
+        self._launched_for = -1
+        self._going: set[str] = set()
+        self._failure: Failure | None = None
+        self._failed_starts = 0
+        self._gone: str | None = None
+        self._kick = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._link: SchedulerLink | None = None
+        self._started = time.time()
+
+    @classmethod
+    async def of(cls, native: Awaitable[Any] | Any, plan: Plan[Any]) -> Self:
+        """The deployment of ``native``, a cluster object made with ``asynchronous=True`` (started already or not).
+
+        Raises WorkersFailed where its start fails; nothing of it is left then, nor when the call is cancelled.
+        """
+        deployment = cls(native, plan)
+        try:
+            await _uninterrupted(deployment._surface.started())
+            link = deployment._link = SchedulerLink(deployment.scheduler_address, deployment.security)
+            deployment._observe(await link.identity())
+        except BaseException as error:
+            await deployment.close()
+            if isinstance(error, Exception):
+                raise WorkersFailed(failure_from(error), cluster=plan.name, support=plan.spec.support) from error
+            raise
+        deployment._loop_task = asyncio.create_task(deployment._run(), name=f"clusterhub-loop-{plan.name}")
+        return deployment
+
+    @property
+    def native(self) -> Any:
+        """The cluster object itself."""
+        return self._surface.native
+
+    @property
+    def ref(self) -> Ref:
+        """Names the cluster; one that lives in this process cannot be attached to from another."""
+        return Ref(backend=self._plan.backend, name=self._plan.name, data={"address": self.scheduler_address})
+
+    @property
+    def scheduler_address(self) -> str:
+        """The address that clients connect to."""
+        return str(self.native.scheduler_address)
+
+    @property
+    def security(self) -> Security | None:
+        """What a client needs to be let in."""
+        return getattr(self.native, "security", None)
+
+    @property
+    def dashboard_link(self) -> str:
+        """A link to the dashboard, or an empty text."""
+        return self._surface.dashboard_link
+
+    # What it is told
+
+    async def scale(self, n: int) -> None:
+        """Make ``n`` workers the target, and stop adapting."""
+        await self._aim(Workers.exactly(n), n)
+
+    async def adapt(self, minimum: int, maximum: int) -> None:
+        """Let the target follow the load between ``minimum`` and ``maximum``."""
+        limits = Workers(minimum=minimum, maximum=maximum)
+        await self._aim(limits, max(minimum, min(self._wanted, maximum)))
+
+    async def _aim(self, limits: Workers, wanted: int) -> None:
+        self._raise_if_gone()
+        self._adaptation = Adaptation(limits)
+        self._wanted = wanted
+        # Whoever asks again wants it tried again.
+        self._failure, self._failed_starts = None, 0
+        self._roster.forget_notes()
+        self._kick.set()
+
+    # What it tells
+
+    async def units(self) -> Sequence[Unit]:
+        """One unit for each worker process that is wanted, is here, or was lost and is not yet made good."""
+        self._observe(await self._ask().identity())
+        return self._roster.units(self._wanted, frozenset(self._leaving()))
+
+    async def failure(self) -> Failure | None:
+        """Why nothing more is launched, or None."""
+        self._raise_if_gone()
+        return self._failure
+
+    async def logs(self, unit: str | None = None) -> Mapping[str, str]:
+        """The latest log lines of the scheduler and of each connected worker, or of the one called ``unit``."""
+        by_address = await self._ask().logs()
+        names = {address: name for name, address in self._roster.connected.items()}
+        texts = {names.get(address, address): text for address, text in by_address.items()}
+        if unit is None:
+            return texts
+        return {unit: texts[unit]}
+
+    async def close(self, *, shutdown: bool = True) -> None:
+        """End the control loop and, with ``shutdown``, the cluster. Idempotent."""
+        self._gone = self._gone or "it has been closed"
+        for task in (self._loop_task, self._launch, *self._drains):
+            await _ended(task)
+        if self._link is not None:
+            await self._link.close()
+        if shutdown:
+            await self._surface.close()
+
+    def _ask(self) -> SchedulerLink:
+        self._raise_if_gone()
+        assert self._link is not None  # `of` sets it before anybody can ask
+        return self._link
+
+    def _raise_if_gone(self) -> None:
+        if self._gone is None and self._surface.status in ENDED:
+            self._gone = "its scheduler has ended"
+        if self._gone is not None:
+            raise ClusterGone(f"cluster {self._plan.name} is gone: {self._gone}")
+
+    # The control loop
+
+    async def _run(self) -> None:
+        while self._gone is None:
+            try:
+                await self._look_and_act()
+            except ClusterGone as gone:
+                # One that is only slow answers at the next look; one that has ended is seen by its status.
+                logger.warning("clusterhub: %s", gone)
+            except Exception as error:
+                # Nothing may end the loop unseen: whoever waits is told that, and why, nothing will come.
+                logger.exception("clusterhub: the control loop of %s failed", self._plan.name)
+                self._failure = failure_from(error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._kick.wait(), self.interval)
+            self._kick.clear()
+
+    async def _look_and_act(self) -> None:
+        link = self._ask()
+        if reason := await self._reason_to_end(link):
+            self._end_soon(reason)
+            return
+        self._observe(await link.identity())
+        if self._adaptation.limits.adapts:
+            recommended = await link.adaptive_target(self.target_duration)
+            self._wanted = self._adaptation.decide(recommended, self._wanted)
+        await self._reconcile(link)
+
+    def _observe(self, identity: Mapping[str, Any]) -> None:
+        planned, ended = self._surface.planned, self._surface.ended
+        if planned is not None:
+            planned -= self._going
+        self._roster.observe(identity["workers"], planned, ended)
+
+    async def _reconcile(self, link: SchedulerLink) -> None:
+        """One step from what is there towards what is wanted; the next look takes the next."""
+        surplus = self._staying() - self._wanted
+        if surplus < 0:
+            await self._call_off_drains()
+        if surplus > 0:
+            await self._shrink(link, surplus)
+        elif self._launch is None and self._failure is None and self._must_launch():
+            missing = self._wanted - self._staying()
+            n = self._wanted if not self._surface.keeps_names else self._wanted - max(0, missing - self.wave)
+            self._launch = asyncio.create_task(self._grow(n))
+
+    def _leaving(self) -> set[str]:
+        return {address for drain in self._drains.values() for address in drain.workers}
+
+    def _staying(self) -> int:
+        """Workers that are planned or here, and not on their way out."""
+        return len(self._roster.living) - len(self._leaving() & set(self._roster.connected.values()))
+
+    def _must_launch(self) -> bool:
+        if self._roster.dead or self._staying() < self._wanted:
+            return True
+        # Of a manager that names no plan only this is known: it was told another number, or workers are not there.
+        return not self._surface.keeps_names and self._launched_for != self._wanted
+
+    async def _grow(self, n: int) -> None:
+        """Launch what is missing for ``n`` workers, in place of those that are dead."""
+        try:
+            if dead := self._roster.dead:
+                if self._surface.keeps_names:
+                    await self._surface.forget(dead)
+                self._roster.strike(dead)
+            await self._surface.scale(n + len(self._leaving()))
+            self._launched_for = n
+            self._failed_starts = 0
+        except Exception as error:
+            await self._count_failure(failure_from(error))
+        finally:
+            self._launch = None
+            self._kick.set()
+
+    async def _count_failure(self, failure: Failure) -> None:
+        ended = self._surface.ended
+        logger.warning("clusterhub: workers of %s could not start: %s", self._plan.name, failure.summary)
+        self._roster.failed(ended, failure)
+        self._failed_starts += max(1, len(ended))
+        if self._surface.keeps_names:
+            await self._surface.forget(ended)
+        if self._failed_starts >= LIKE_FAILURES:
+            self._failure = replace(failure, count=self._failed_starts)
+
+    async def _shrink(self, link: SchedulerLink, surplus: int) -> None:
+        """Let go of ``surplus`` workers: those that never came first, then those that are missed least."""
+        if self._surface.keeps_names:
+            unborn = self._roster.never_came[:surplus]
+            await self._surface.forget(unborn)
+            surplus -= len(unborn)
+        leaving = self._leaving()
+        candidates = await link.workers_to_close(surplus + len(leaving)) if surplus else []
+        chosen = [address for address in candidates if address not in leaving][:surplus]
+        if chosen:
+            drain = Drain(link, chosen, self.drain_patience)
+            self._drains[asyncio.create_task(self._drain(drain))] = drain
+
+    async def _drain(self, drain: Drain) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            gone = await drain.run()
+            await self._let_go(self._roster.retired(gone))
+            stayed = frozenset(drain.workers) - gone
+            self._roster.stays(stayed, "holds results that no other worker can take")
+            if stayed:
+                await asyncio.sleep(self.interval * 4)  # asked again later: the results may have been released
+        except ClusterGone as error:
+            logger.warning("clusterhub: draining of %s ended early: %s", self._plan.name, error)
+        finally:
+            self._drains.pop(task, None)
+
+    async def _let_go(self, names: Collection[str]) -> None:
+        """Have the manager take note that the workers of these names have left."""
+        if not self._surface.keeps_names:
+            await self._surface.scale(self._wanted)
+            return
+        self._going.update(names)
+        try:
+            await self._surface.have_ended(names, LEAVE_PATIENCE)
+            await self._surface.forget(names)
+        finally:
+            self._going.difference_update(names)
+
+    async def _call_off_drains(self) -> None:
+        for task, drain in list(self._drains.items()):
+            if drain.can_be_called_off:
+                await _ended(task)
+
+    # Ends by itself
+
+    async def _reason_to_end(self, link: SchedulerLink) -> str | None:
+        lifecycle = self._plan.spec.lifecycle
+        now = time.time()
+        if lifecycle.max_age != "never" and now - self._started > lifecycle.max_age:
+            return f"it reached its age of {lifecycle.max_age} (lifecycle.max_age)"
+        if lifecycle.idle_timeout != "never":
+            idle_since = await link.idle_since()
+            if idle_since is not None and now - idle_since > lifecycle.idle_timeout:
+                return f"nothing was processing for {lifecycle.idle_timeout} (lifecycle.idle_timeout)"
+        return None
+
+    def _end_soon(self, reason: str) -> None:
+        logger.warning("clusterhub: %s ends: %s", self._plan.name, reason)
+        self._gone = f"ended, since {reason}"
+        self._loop_task = None  # closing waits for the loop, and this is the loop
+        _background(self.close())
+
+
+_running: set[asyncio.Task[None]] = set()
+
+
+def _background(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run to the end: the event loop itself keeps only weak references to tasks."""
+    task = asyncio.create_task(coroutine)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def _uninterrupted(start: Coroutine[Any, Any, None]) -> None:
+    """Let a start come to its end even when it is cancelled: Dask's own managers cannot close what is half started."""
+    task = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: nobody wants the start any more, however it ended
+        raise
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """Cancel ``task`` and wait until it has cleaned up."""
+    if task is None or task is asyncio.current_task():
+        return
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def failure_from(error: BaseException) -> Failure:
+    """The failure that a native manager's exception tells of: its innermost cause, which is what went wrong."""
+    if isinstance(error, WorkersFailed):
+        return error.failure
+    innermost = error
+    while (inner := innermost.__cause__ or innermost.__context__) is not None:
+        innermost = inner
+    text = f"{type(innermost).__name__}: {innermost}" if str(innermost) else type(innermost).__name__
+    outer = str(error) if error is not innermost else ""
+    return Failure(summary=text, source=outer)
+

@@ -1,0 +1,23 @@
+"""Isolation: no test sees the home, the site files or the environment of the machine it runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+for _name in [name for name in os.environ if name.startswith(("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_"))]:
+    if _name != "CLUSTERHUB_LIVE":
+        del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home of the test's own."""
+    path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.delenv("CLUSTERHUB_CONFIG", raising=False)
+    monkeypatch.delenv("CLUSTERHUB_PROFILE", raising=False)
+    yield path
