@@ -127,8 +127,9 @@ class LocalBackend(Backend[LocalOptions]):
 
 
 def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
-    from clusterhub_backends._local_gpus import GpuCluster
     from distributed import LocalCluster
+
+    from clusterhub_backends._local_gpus import GpuCluster
 
     spec, options = plan.spec, plan.options
     exposed = spec.network.interface != "auto"

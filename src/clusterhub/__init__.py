@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clusterhub import aio
     from clusterhub.api import check, connect, plan, profiles
     from clusterhub.backend import (
         CONTRACT,
@@ -111,6 +112,7 @@ __all__ = [
     "Worker",
     "Workers",
     "WorkersFailed",
+    "aio",
     "check",
     "connect",
     "plan",
@@ -124,6 +126,7 @@ def __getattr__(name: str) -> object:
         globals()[name] = value
         return value
     if name in ("aio", "testing"):
+        # Modules; `testing` is no part of `__all__`, since it needs pytest.
         return import_module(f"clusterhub.{name}")
     if name == "__version__":
         from importlib.metadata import version
@@ -133,4 +136,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "aio", "testing", "__version__"])
+    return sorted([*__all__, "testing", "__version__"])

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SerializeAsAny
+from pydantic import BaseModel, Field, JsonValue, SerializeAsAny
 
 from clusterhub.errors import Failure, Unsupported
 from clusterhub.spec import ClusterSpec, Frozen
@@ -147,8 +147,6 @@ class NoOptions(Frozen):
 class Plan(Frozen, Generic[O]):
     """What a cluster will be, decided before anything is sent; it is plain data and crosses processes as JSON."""
 
-    model_config = ConfigDict(**{**Frozen.model_config, "use_attribute_docstrings": False})
-
     name: str
     backend: str
     spec: ClusterSpec
@@ -162,7 +160,7 @@ class Ref(Frozen):
 
     backend: str
     name: str
-    data: dict[str, JsonValue] = {}
+    data: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Deployment(Protocol):
@@ -285,5 +283,3 @@ def refuse_unsupported(backend: Backend[Any], spec: ClusterSpec, options: BaseMo
     reasons |= {str(feature): reason for feature, reason in backend.refusals(spec, options).items()}
     if reasons:
         raise Unsupported(backend.name, reasons, support=spec.support)
-
-

@@ -43,7 +43,7 @@ class Candidate:
         entry = self.entries[0]
         try:
             cls = entry.load()
-        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and is reported, not propagated
+        except Exception as error:
             raise BackendUnavailable(
                 f"backend {self.name!r} of {self.distributions[0]} cannot be loaded from {entry.value}:"
                 f" {type(error).__name__}: {error}"

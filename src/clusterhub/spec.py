@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -185,9 +185,9 @@ class Environment(Frozen):
     """Where workers run; by default the caller's directory on batch systems. ``$VAR`` and ``~`` expand on the worker."""
     setup: Annotated[Lines, Field(examples=[["module load conda"]])] = ()
     """Lines of shell that run before the worker starts."""
-    variables: Annotated[
-        dict[str, str], BeforeValidator(_variables), Field(examples=[{"OMP_NUM_THREADS": "1"}])
-    ] = Field(default_factory=dict)
+    variables: Annotated[dict[str, str], BeforeValidator(_variables), Field(examples=[{"OMP_NUM_THREADS": "1"}])] = (
+        Field(default_factory=dict)
+    )
     """Environment variables of the workers."""
 
 
@@ -299,8 +299,10 @@ class ClusterSpec(Frozen):
                 if asked > self.limits.workers and "workers" in self.model_fields_set:
                     yield "workers", f"{asked} is over the limit of {self.limits.workers} (limits.workers)"
                     break
-        if self.limits.walltime is not None and self.job.walltime is not None and (
-            self.job.walltime > self.limits.walltime
+        if (
+            self.limits.walltime is not None
+            and self.job.walltime is not None
+            and (self.job.walltime > self.limits.walltime)
         ):
             yield "job.walltime", f"{self.job.walltime} is over the limit of {self.limits.walltime} (limits.walltime)"
 

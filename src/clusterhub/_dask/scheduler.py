@@ -43,7 +43,9 @@ class SchedulerLink:
             async with asyncio.timeout(patience):
                 yield
         except TimeoutError as error:
-            raise ClusterGone(f"the scheduler at {self.address} did not answer within {patience:g} s", final=False) from error
+            raise ClusterGone(
+                f"the scheduler at {self.address} did not answer within {patience:g} s", final=False
+            ) from error
         except (OSError, CommClosedError) as error:
             raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
 
@@ -91,7 +93,9 @@ class SchedulerLink:
         )
         result = answer["result"] if answer["status"] == "OK" else None
         if answer["status"] != "OK":
-            raise ClusterGone(f"the scheduler at {self.address} could not run {function.__name__}: {answer['text']}", final=False)
+            raise ClusterGone(
+                f"the scheduler at {self.address} could not run {function.__name__}: {answer['text']}", final=False
+            )
         return deserialize(result.header, result.frames) if isinstance(result, Serialized) else result
 
     async def logs(self) -> Mapping[str, str]:

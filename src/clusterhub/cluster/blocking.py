@@ -75,7 +75,8 @@ class Cluster:
 
     def __await__(self) -> Generator[Any, None, Self]:
         """A Dask client awaits its cluster, which has started already."""
-        return _itself(self).__await__()
+        yield from ()
+        return self
 
     def __del__(self) -> None:
         thread = getattr(self, "_thread", None)
@@ -125,9 +126,7 @@ class Cluster:
             return
         self._call(_given(give))
 
-    def wait(
-        self, n: int | None = None, timeout: str | float | None = None, *, display: Display | None = None
-    ) -> None:
+    def wait(self, n: int | None = None, timeout: str | float | None = None, *, display: Display | None = None) -> None:
         """Return when ``n`` workers are connected, by default all that are asked for (of a range, its minimum).
 
         Shows what it waits for. ``timeout`` is in seconds, or as ``"30m"``. Raises WorkersFailed with the cause once they
@@ -232,10 +231,6 @@ class Cluster:
             with contextlib.suppress(ClusterGone):
                 return self.report()._repr_html_()
         return self._inner._repr_html_()
-
-
-async def _itself(cluster: Cluster) -> Cluster:
-    return cluster
 
 
 async def _given(give: Any) -> None:

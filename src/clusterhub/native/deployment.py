@@ -243,7 +243,7 @@ class NativeDeployment:
             await self._surface.scale(n + len(self._leaving()))
             self._launched_for = n
             self._failed_starts = 0
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is not lost: it is counted, told, and after three raised by `wait`
             await self._count_failure(failure_from(error))
         finally:
             self._launch = None
@@ -364,4 +364,3 @@ def failure_from(error: BaseException) -> Failure:
     text = f"{type(innermost).__name__}: {innermost}" if str(innermost) else type(innermost).__name__
     outer = str(error) if error is not innermost else ""
     return Failure(summary=text, source=outer)
-

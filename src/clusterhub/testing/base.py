@@ -42,7 +42,7 @@ class Base:
     @contextmanager
     def unwaited(self, **overrides: Any) -> Iterator[Cluster]:
         """The same without waiting for its workers."""
-        with clusterhub.connect(self.backend, **{**self.overrides, **overrides}) as cluster:  # type: ignore[arg-type]
+        with clusterhub.connect(self.backend, **{**self.overrides, **overrides}) as cluster:
             yield cluster
 
     def resolved(self, **overrides: Any) -> Resolved:

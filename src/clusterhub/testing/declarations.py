@@ -51,7 +51,7 @@ class Declarations(Base):
         assert self.loaded().options_type.model_json_schema()["type"] == "object"
 
     def test_a_plan_says_what_would_be_sent(self) -> None:
-        plan = clusterhub.plan(self.backend, **self.overrides)  # type: ignore[arg-type]
+        plan = clusterhub.plan(self.backend, **self.overrides)
         assert plan.summary
         assert plan.documents
         assert all(document.title and document.text for document in plan.documents)

@@ -131,11 +131,7 @@ class Ends(Base):
 
 def _children() -> set[int]:
     """Living children of this process, but for Python's own resource tracker and fork server."""
-    return {
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if not _belongs_to_python(child)
-    }
+    return {child.pid for child in psutil.Process().children(recursive=True) if not _belongs_to_python(child)}
 
 
 def _belongs_to_python(child: psutil.Process) -> bool:

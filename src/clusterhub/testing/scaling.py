@@ -94,7 +94,6 @@ class Scaling(Base):
             self.eventually("it settled at the last number", lambda: self.settled(cluster, 3 * per))
 
 
-
 # Tasks and questions are made inside functions: so they travel by value, to workers that have no clusterhub.
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
-from simulated_queue.deployment import LIVING, SimulatedDeployment
-from simulated_queue.queue import Fault
 
 from clusterhub import ClusterGone, ClusterSpec, Deployment, Document, Feature, Frozen, Plan, Ref
 from clusterhub.backend import Backend
+from simulated_queue.deployment import LIVING, SimulatedDeployment
+from simulated_queue.queue import Fault
 
 
 class SimulatedOptions(Frozen):

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from distributed import Scheduler, Worker
-from simulated_queue.queue import SimulatedJob, SimulatedQueue
 
 from clusterhub import ClusterGone, Failure, Plan, QueueFull, Ref, SubmitRejected, Unit, UnitState, Workers
 from clusterhub._dask import Drain, SchedulerLink
 from clusterhub.native.adaptation import Adaptation
+from simulated_queue.queue import SimulatedJob, SimulatedQueue
 
 LIVING: dict[str, SimulatedDeployment] = {}
 LIKE_FAILURES = 3
@@ -31,9 +31,7 @@ class SimulatedDeployment:
         options = plan.options
         self.plan = plan
         self.scheduler = scheduler
-        self.queue = SimulatedQueue(
-            slots=options.slots, limit=options.limit, delay=options.delay, fault=options.fault
-        )
+        self.queue = SimulatedQueue(slots=options.slots, limit=options.limit, delay=options.delay, fault=options.fault)
         self.link = SchedulerLink(scheduler.address, None)
         self._adaptation = Adaptation(plan.spec.workers)
         self._wanted = plan.spec.workers.minimum

@@ -1,0 +1,48 @@
+# Two commands on a fresh machine with Python >= 3.11: `make demo` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MARK    = $(VENV)/.installed-$(1)
+
+.PHONY: help demo test check docs bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    run a real analysis on real data on this machine"
+	@echo "make test    run the tests"
+	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make docs    run the code blocks of the documentation"
+	@echo "make bench   compare with the native managers"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clusterhub needs Python 3.11 or newer; say make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(call MARK,demo): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[demo]"
+	@touch $@
+
+$(call MARK,check): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[check]"
+	@touch $@ $(call MARK,demo)
+
+demo: $(call MARK,demo)
+	$(BIN)/clusterhub demo local
+
+test: $(call MARK,check)
+	$(BIN)/python -m pytest tests
+
+check: $(call MARK,check)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --diff .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(call MARK,check)
+	$(BIN)/python -m pytest tests/docs
+
+bench: $(call MARK,check)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
