@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 DASHBOARD_PORT = 8787
 
+IGNORE_INTERRUPTS = "import signal\ndef dask_setup(worker):\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Run by each worker process: Ctrl-C on a terminal, and a notebook's interrupt, reach the whole process group, and workers
+that died of it would take their results with them."""
+
 
 class LocalOptions(Frozen):
     """What only LocalCluster knows."""
@@ -117,7 +121,7 @@ class LocalBackend(Backend[LocalOptions]):
             backend=self.name,
             spec=spec,
             options=options,
-            summary=f"{spec.workers} workers as {noun}, {spec.worker.cores:g} cores and {spec.worker.memory} each",
+            summary=f"workers as {noun}: {spec.workers}, of {spec.worker.cores:g} cores and {spec.worker.memory} each",
             documents=(Document(title="call", text=call, language="python"),),
         )
 
@@ -148,8 +152,7 @@ def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
     }
     if spec.storage.scratch:
         arguments["local_directory"] = _expanded(spec.storage.scratch)
-    if options.preload:
-        arguments["preload"] = list(options.preload)
+    arguments["preload"] = [*options.preload, *([IGNORE_INTERRUPTS] if options.processes else [])]
     if spec.environment.variables:
         arguments["env"] = dict(spec.environment.variables)
     if spec.worker.gpus:

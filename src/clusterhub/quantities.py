@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -63,16 +63,16 @@ class Bytes(_Quantity, int):
         """The amount that ``text`` names; a ValueError that says what to write where it names none."""
         if isinstance(text, cls):
             return text
-        if isinstance(text, bool) or not isinstance(text, str | int | float):
+        if not _is_number_or_text(text):
             raise ValueError("not an amount of memory; write it with its unit, as 16 GiB")
         if not isinstance(text, str):
-            raise ValueError(_unit_missing(text))
+            raise ValueError(_unit_missing(_shown(text, "16")))
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
         if match is None:
             raise ValueError("not an amount of memory; write a positive number and its unit, as 16 GiB")
         number, unit = match.groups()
         if not unit:
-            raise ValueError(_unit_missing(number))
+            raise ValueError(_unit_missing(_shown(number, "16")))
         if unit.upper() in ("K", "M", "G", "T", "P"):
             raise ValueError(
                 f"tools disagree on '{unit}'; write {number} {unit.upper()}iB (powers of 1024)"
@@ -114,7 +114,20 @@ class Bytes(_Quantity, int):
     __repr__ = __str__
 
 
-def _unit_missing(number: object) -> str:
+def _is_number_or_text(value: object) -> TypeGuard[str | int | float]:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return isinstance(value, str | int) or math.isfinite(value)
+
+
+def _shown(number: str | int | float, example: str) -> str:
+    """The number as it goes with a unit; where nobody would write that one, an example."""
+    # Python refuses to print numbers of thousands of digits.
+    text = example if isinstance(number, int) and abs(number) >= 10**30 else str(number).strip().removeprefix("-")
+    return text if len(text) < 30 else example
+
+
+def _unit_missing(number: str) -> str:
     return f"the unit is missing; write {number} GiB or {number} MiB"
 
 
@@ -128,7 +141,7 @@ def _rounded(number: str, size: int) -> int:
 class Duration(_Quantity, float):
     """A time span in seconds that was written with its unit, as ``12h``, ``1h30m``, ``12:00:00`` or ``2-00:00:00``."""
 
-    pattern = r"^\s*([0-9]+(\.[0-9]+)?[smhd]\s*)+$|^\s*([0-9]+-)?[0-9]+:[0-5][0-9]:[0-5][0-9]\s*$"
+    pattern = r"^\s*([0-9]+(\.[0-9]+)?\s*[smhd]\s*)+$|^\s*([0-9]+-)?[0-9]+:[0-5][0-9]:[0-5][0-9]\s*$"
     examples = ("12h", "30m", "90s", "1h30m", "2d", "12:00:00", "2-00:00:00")
     meaning = "a time span with its unit"
 
@@ -140,10 +153,11 @@ class Duration(_Quantity, float):
         """The span that ``text`` names; a ValueError that says what to write where it names none."""
         if isinstance(text, cls):
             return text
-        if isinstance(text, bool) or not isinstance(text, str | int | float):
+        if not _is_number_or_text(text):
             raise ValueError("not a duration; write 12h, 30m or 12:00:00")
         if not isinstance(text, str) or re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", text):
-            raise ValueError(f"the unit is missing; write {str(text).strip()}s, {str(text).strip()}m or 12:00:00")
+            number = _shown(text, "30")
+            raise ValueError(f"the unit is missing; write {number}s, {number}m or 12:00:00")
         stripped = text.strip()
         clock = re.fullmatch(r"(?:([0-9]{1,6})-)?([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])", stripped)
         if clock:

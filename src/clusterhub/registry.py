@@ -43,14 +43,19 @@ class Candidate:
         entry = self.entries[0]
         try:
             cls = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BackendUnavailable(
                 f"backend {self.name!r} of {self.distributions[0]} cannot be loaded from {entry.value}:"
                 f" {type(error).__name__}: {error}"
             ) from error
         if reason := _misfit(cls, self.name):
             raise BackendUnavailable(f"backend {self.name!r} of {self.distributions[0]} {reason}")
-        backend: Backend[Any] = cls()
+        try:
+            backend: Backend[Any] = cls()
+        except Exception as error:
+            raise BackendUnavailable(
+                f"backend {self.name!r} of {self.distributions[0]} cannot be made: {type(error).__name__}: {error}"
+            ) from error
         return backend
 
 
@@ -61,6 +66,8 @@ def _misfit(cls: object, name: str) -> str | None:
     contract = getattr(cls, "contract", None)
     if contract is None:
         return f"does not say which contract it was written for; this clusterhub has contract {CONTRACT}"
+    if not isinstance(contract, int):
+        return f"was written for contract {contract!r}, which is no number; this clusterhub has contract {CONTRACT}"
     if contract != CONTRACT:
         newer = "clusterhub" if contract > CONTRACT else "the plugin"
         return f"was written for contract {contract}, this clusterhub has contract {CONTRACT}; upgrade {newer}"

@@ -7,10 +7,14 @@ They are frozen, refuse unknown keys, and convert nothing silently: ``workers: "
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -42,9 +46,37 @@ class Frozen(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # a value may be a secret; whoever shows it decides after redaction
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The docstring under a field becomes its description; read only here, since that costs a third of our import."""
+        described = handler(schema)
+        properties = handler.resolve_ref_schema(described).get("properties", {})
+        for name, text in field_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return described
+
+
+def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings under the fields of ``model`` and of its ancestors, by field; those without one are left out."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if not issubclass(cls, BaseModel) or cls is BaseModel:
+            continue
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+        except (OSError, TypeError, SyntaxError):  # from a prompt, `python -c` or exec: there is no source to read
+            continue
+        assert isinstance(body, ast.ClassDef)
+        for field, below in pairwise(body.body):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[field.target.id] = inspect.cleandoc(str(below.value.value))
+    return found
 
 
 def _lines(value: object) -> object:
@@ -80,7 +112,9 @@ def _number(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-Lines = Annotated[tuple[str, ...], BeforeValidator(_lines), Field(strict=False)]
+Lines = Annotated[
+    tuple[str, ...], BeforeValidator(_lines, json_schema_input_type=str | tuple[str, ...]), Field(strict=False)
+]
 Names = Lines
 Cores = Annotated[float, Field(gt=0, le=LARGEST_COUNT), PlainSerializer(_number)]
 Tls = Annotated[bool | Literal["auto"], BeforeValidator(_tls)]
@@ -120,7 +154,7 @@ class Workers(Frozen):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        ranged = handler.resolve_ref_schema(handler(schema))
+        ranged = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(schema, handler))
         number = {"type": "integer", "minimum": 0, "examples": [20], "title": "a number, which is kept"}
         return {"anyOf": [number, ranged], "description": cls.__doc__}
 
@@ -185,9 +219,11 @@ class Environment(Frozen):
     """Where workers run; by default the caller's directory on batch systems. ``$VAR`` and ``~`` expand on the worker."""
     setup: Annotated[Lines, Field(examples=[["module load conda"]])] = ()
     """Lines of shell that run before the worker starts."""
-    variables: Annotated[dict[str, str], BeforeValidator(_variables), Field(examples=[{"OMP_NUM_THREADS": "1"}])] = (
-        Field(default_factory=dict)
-    )
+    variables: Annotated[
+        dict[str, str],
+        BeforeValidator(_variables, json_schema_input_type=dict[str, str | int]),
+        Field(examples=[{"OMP_NUM_THREADS": "1"}]),
+    ] = Field(default_factory=dict)
     """Environment variables of the workers."""
 
 
@@ -311,7 +347,7 @@ class ClusterSpec(Frozen):
         if self.node is None:
             return
         # A hair of slack: 0.1 cores fit ten times into one, whatever binary fractions say.
-        yield math.floor(self.node.cores / self.worker.cores + 1e-9), "cores"
+        yield math.floor(min(self.node.cores / self.worker.cores + 1e-9, LARGEST_COUNT)), "cores"
         yield self.node.memory // self.worker.memory, "memory"
         if self.worker.gpus:
             yield self.node.gpus // self.worker.gpus, "gpus"

@@ -8,12 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-from distributed.comm.core import CommClosedError
-from distributed.core import rpc
-from distributed.protocol import deserialize
-from distributed.protocol.serialize import Serialized
-
 from clusterhub.errors import ClusterGone
 
 if TYPE_CHECKING:
@@ -27,6 +21,8 @@ class SchedulerLink:
     """Asks one scheduler. Raises ClusterGone where it does not answer within ``patience`` seconds."""
 
     def __init__(self, address: str, security: Security | None, patience: float = PATIENCE) -> None:
+        from distributed.core import rpc
+
         self.address = address
         self._patience = patience
         args = security.get_connection_args("client") if security is not None else None
@@ -39,6 +35,8 @@ class SchedulerLink:
     @asynccontextmanager
     async def _told_apart(self, patience: float | None) -> AsyncIterator[None]:
         """Whatever can go wrong with an answer becomes a ClusterGone that says what it was."""
+        from distributed.comm.core import CommClosedError
+
         try:
             async with asyncio.timeout(patience):
                 yield
@@ -86,6 +84,10 @@ class SchedulerLink:
         The function travels by value, so that the scheduler's environment needs no clusterhub: it may use nothing of its
         module but what it imports itself.
         """
+        import cloudpickle
+        from distributed.protocol import deserialize
+        from distributed.protocol.serialize import Serialized
+
         answer = await self._ask(
             "run_function",
             function=_by_value(function),
@@ -93,9 +95,8 @@ class SchedulerLink:
         )
         result = answer["result"] if answer["status"] == "OK" else None
         if answer["status"] != "OK":
-            raise ClusterGone(
-                f"the scheduler at {self.address} could not run {function.__name__}: {answer['text']}", final=False
-            )
+            why = answer["exception_text"]
+            raise ClusterGone(f"the scheduler at {self.address} could not run {function.__name__}: {why}", final=False)
         return deserialize(result.header, result.frames) if isinstance(result, Serialized) else result
 
     async def logs(self) -> Mapping[str, str]:
@@ -125,6 +126,8 @@ def _lines(entries: Sequence[Sequence[str]]) -> str:
 
 
 def _by_value(function: Callable[..., Any]) -> bytes:
+    import cloudpickle
+
     module = sys.modules[function.__module__]
     cloudpickle.register_pickle_by_value(module)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 from clusterhub.backend import Plan, refuse_unsupported
-from clusterhub.errors import ClusterhubError, Unsupported, WaitTimeout
+from clusterhub.errors import ClusterhubError
 from clusterhub.profile import Overrides, Resolved, resolve
 from clusterhub.spec import ClusterSpec
 
@@ -16,6 +16,10 @@ Mark = Literal["ok", "warn", "fail"]
 
 START_PATIENCE = 300.0
 """Seconds that the one worker of ``--start`` may take to come; a queue may well be longer, and is told as such."""
+
+
+RESULT_PATIENCE = 60.0
+"""Seconds for the sum of two numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,41 +139,38 @@ def _one_worker(resolved: Resolved) -> Iterator[Step]:
             cluster.wait(1, timeout=START_PATIENCE, display=silent())
             lap("connected")
             with cluster.get_client(set_as_default=False) as client:
-                client.submit(_answer).result(timeout=60)
+                client.submit(sum, [1, 2]).result(timeout=RESULT_PATIENCE)
                 lap("result")
-                differences = _differences(client.get_versions())
+                differences = version_differences(client.get_versions(packages=["xarray"]))
         lap("gone")
-    except (ClusterhubError, Unsupported, WaitTimeout) as error:
+    except ClusterhubError as error:
         yield Step("fail", title, str(error))
+        return
+    except Exception as error:  # noqa: BLE001 - whatever Dask raises for a worker that cannot compute is what is told
+        yield Step("fail", title, f"came, and could not compute: {type(error).__name__}: {error}")
         return
     yield Step("ok", title, " · ".join(times))
     if differences:
-        yield Step("warn", "versions", differences)
+        yield Step("warn", "versions", f"{differences}; install the same in both")
     else:
-        yield Step("ok", "versions", "the worker has the same python, dask, distributed, numpy and xarray")
+        yield Step("ok", "versions", f"the worker has the same {', '.join(COMPARED)}")
 
 
-def _answer() -> int:
-    return 42
+COMPARED = {"python": 2, "dask": 3, "distributed": 3, "numpy": 2, "xarray": 3}
+"""Packages whose versions are compared between here and the worker, and how many of a version's parts matter."""
 
 
-COMPARED = ("python", "dask", "distributed", "numpy", "xarray", "cloudpickle", "msgpack")
-
-
-def _differences(versions: Mapping[str, Any]) -> str:
-    """One sentence on the packages whose versions differ between here and the workers in a way that matters, or none."""
+def version_differences(versions: Mapping[str, Any]) -> str:
+    """One clause for each package that differs in a way that matters, from ``Client.get_versions()``; or nothing."""
     here = versions["client"]["packages"]
-    told = []
-    for worker in versions["workers"].values():
-        there = worker["packages"]
-        for package in COMPARED:
-            mine, theirs = _significant(here.get(package)), _significant(there.get(package))
-            if mine != theirs and (mine is None or theirs is None or package != "xarray"):
-                told.append(f"{package} is {there.get(package) or 'missing'} there and {here.get(package)} here")
-        break  # one profile has one environment: the first worker speaks for all
-    return "; ".join(told) and f"{'; '.join(told)}: install the same in environment.python"
+    # One profile has one environment: the first worker speaks for all.
+    there = next(iter(versions["workers"].values()), {"packages": here})["packages"]
+    return "; ".join(
+        f"{package} is {there.get(package) or 'missing'} on the worker and {here.get(package) or 'missing'} here"
+        for package, parts in COMPARED.items()
+        if _leading(here.get(package), parts) != _leading(there.get(package), parts)
+    )
 
 
-def _significant(version: str | None) -> str | None:
-    """Python's micro versions understand one another; everything else is compared whole."""
-    return version if version is None or version.count(".") < 2 else ".".join(version.split(".")[:3])
+def _leading(version: str | None, parts: int) -> list[str]:
+    return version.split(".")[:parts] if version else []

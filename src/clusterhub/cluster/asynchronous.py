@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from clusterhub._dask import SchedulerLink, Status
+from clusterhub._dask.client import client_of
+from clusterhub._dask.scheduler import SchedulerLink
+from clusterhub._dask.status import Status
 from clusterhub.backend import Deployment, Plan, Unit
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
@@ -242,8 +244,6 @@ class AsyncCluster:
 
     def get_client(self, **options: Any) -> Client:
         """A Dask client of this cluster, to be awaited; ``options`` go to ``distributed.Client``."""
-        from clusterhub._dask.client import client_of
-
         return client_of(self, asynchronous=True, **options)
 
     async def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:

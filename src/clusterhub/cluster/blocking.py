@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from clusterhub._dask import LoopThread, Status, in_spawned_child
+from clusterhub._dask.client import client_of
+from clusterhub._dask.loop import LoopThread, in_spawned_child
+from clusterhub._dask.status import Status
 from clusterhub.backend import Plan, Unit
 from clusterhub.cluster.asynchronous import AsyncCluster
 from clusterhub.display import Display, Report
@@ -202,8 +204,6 @@ class Cluster:
 
     def get_client(self, **options: Any) -> Client:
         """A Dask client of this cluster; ``options`` go to ``distributed.Client``."""
-        from clusterhub._dask.client import client_of
-
         return client_of(self, **options)
 
     def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from clusterhub._dask import Drain, SchedulerLink
+from clusterhub._dask.draining import Drain
+from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import Plan, Ref, Unit
 from clusterhub.errors import ClusterGone, Failure, WorkersFailed
 from clusterhub.native.adaptation import Adaptation
@@ -60,6 +61,7 @@ class NativeDeployment:
         self._launch: asyncio.Task[None] | None = None
         self._launched_for = -1
         self._going: set[str] = set()
+        self._named: set[str] = set()
         self._failure: Failure | None = None
         self._failed_starts = 0
         self._gone: str | None = None
@@ -203,10 +205,26 @@ class NativeDeployment:
         await self._reconcile(link)
 
     def _observe(self, identity: Mapping[str, Any]) -> None:
-        planned, ended = self._surface.planned, self._surface.ended
+        workers: Mapping[str, Mapping[str, Any]] = identity["workers"]
+        planned, ended = self._surface.planned, dict(self._surface.ended)
         if planned is not None:
+            self._named |= planned
+            workers = self._ours(workers)
             planned -= self._going
-        self._roster.observe(identity["workers"], planned, ended)
+            if self._launch is None:
+                ended |= self._surface.given_up
+        self._roster.observe(workers, planned, ended)
+
+    def _ours(self, workers: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+        """The workers that were ever planned: somebody may have connected others by hand, and those are theirs."""
+        ours = {address: info for address, info in workers.items() if str(info["name"]) in self._named}
+        if workers and not ours and self._named and self._failure is None:
+            name = next(iter(workers.values()))["name"]
+            self._failure = Failure(
+                summary=f"workers call themselves by names like {name!r}, which nobody planned, so they cannot be told apart",
+                next_step="have the cluster object give each worker its key in worker_spec as its name",
+            )
+        return ours
 
     async def _reconcile(self, link: SchedulerLink) -> None:
         """One step from what is there towards what is wanted; the next look takes the next."""

@@ -12,9 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from clusterhub._dask import Status, coerce_status
-
-ENDED = frozenset({Status.closed, Status.failed})
+ENDED = frozenset({"closed", "failed"})
 
 
 class Surface:
@@ -39,15 +37,26 @@ class Surface:
         if not self.keeps_names:
             return {}
         return {
-            str(name): status.name
+            str(name): status
             for name, worker in self.native.workers.items()
-            if (status := coerce_status(getattr(worker, "status", None))) in ENDED
+            if (status := _status(worker, default=None)) in ENDED
         }
 
     @property
-    def status(self) -> Status:
-        """Its status as Dask's enum."""
-        return coerce_status(getattr(self.native, "status", Status.running))
+    def given_up(self) -> Mapping[str, str]:
+        """Names of the planned workers for which it has no object any more; while it launches, also those on their way.
+
+        A spec cluster drops the object of a worker that the scheduler lost 15 s ago, and makes a new one when it is next
+        told to scale.
+        """
+        if not self.keeps_names:
+            return {}
+        return {str(name): "gone" for name in self.native.worker_spec if name not in self.native.workers}
+
+    @property
+    def status(self) -> str:
+        """Its status by the name of Dask's enum."""
+        return _status(self.native, default="running")
 
     @property
     def dashboard_link(self) -> str:
@@ -100,6 +109,12 @@ class Surface:
         """End it. Idempotent."""
         if self.status not in ENDED:
             await _maybe(self.native.close())
+
+
+def _status(thing: Any, default: object) -> str:
+    from clusterhub._dask.status import coerce_status
+
+    return str(coerce_status(getattr(thing, "status", default)).name)
 
 
 async def _maybe(result: Any) -> None:

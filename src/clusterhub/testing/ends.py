@@ -13,7 +13,7 @@ from distributed import Client
 from distributed.core import Status
 
 import clusterhub
-from clusterhub._dask import SchedulerLink
+from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import Plan, SupportsAttach
 from clusterhub.cluster import Cluster
 from clusterhub.errors import ClusterGone
