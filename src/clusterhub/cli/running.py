@@ -1,0 +1,127 @@
+"""``run``: an unmodified program whose bare ``Client()`` lands on a cluster that lives as long as the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clusterhub.errors import ClusterGone, ClusterhubError
+
+from .options import debug_option, override_options, overrides, profile_argument
+from .outcome import Mistake
+from .output import tell_line
+from .signals import Signals
+
+if TYPE_CHECKING:
+    from clusterhub.cluster import Cluster
+
+
+class Run(click.Command):
+    """Reads its own options before and after P, and nothing from the command's first word on."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, rest = split(args, self._takes_value(ctx))
+        return super().parse_args(ctx, [*ours, "--", *rest] if rest else ours)
+
+    def _takes_value(self, ctx: click.Context) -> Mapping[str, bool]:
+        return {
+            name: not option.is_flag
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option)
+            for name in (*option.opts, *option.secondary_opts)
+        }
+
+
+def split(args: list[str], takes_value: Mapping[str, bool]) -> tuple[list[str], list[str]]:
+    """Our options, and P with the command. ``--`` ends our options; so does the first word after P."""
+    ours: list[str] = []
+    rest: list[str] = []
+    position = 0
+    while position < len(args):
+        word = args[position]
+        if word == "--":
+            # Before P it says that P begins with a dash; after it, that the command does.
+            return ours, [*rest, *args[position + 1 :]]
+        if not word.startswith("-") or word == "-":
+            rest.append(word)
+            if len(rest) == 2:  # P and the first word of the command
+                return ours, [*rest, *args[position + 1 :]]
+            position += 1
+            continue
+        step = 2 if takes_value.get(word) else 1
+        ours += args[position : position + step]
+        position += step
+    return ours, rest
+
+
+@click.command(cls=Run, short_help="Run a script or command on a cluster that lives as long.")
+@profile_argument()
+@click.argument("words", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@override_options
+@debug_option
+def run(profile: str, words: tuple[str, ...], sets: tuple[str, ...], workers: Any) -> int:
+    """Run a script or command with its Client() on a cluster of profile P.
+
+    CMD is a program with its arguments, or a script: `clusterhub run hal analysis.py --year 2020` runs it with this
+    Python. The program stays as it is: Client() without an address finds the cluster. It starts when the first worker
+    is there (at once where P asks for a minimum of 0), its exit code is passed on, and the cluster ends with it.
+
+    Options go before or after P; everything from the first word of CMD on belongs to CMD. `--` before CMD allows it to
+    begin with a dash.
+    """
+    from .child import argv_of
+
+    argv = argv_of(words)  # a slip in it is told before anything is started
+    given = overrides(sets, workers)
+    code: int | None = None
+    with Signals() as signals:
+        from clusterhub.api import connect
+
+        try:
+            with connect(profile, **given) as cluster:
+                code = _run_on(cluster, argv, signals)
+        except ClusterhubError as error:
+            if code is None:
+                raise
+            # The command has ended, and how it did is what the caller asked about.
+            tell_line(f"✘ the cluster did not close as it should: {error}")
+    return code
+
+
+def _run_on(cluster: Cluster, argv: list[str], signals: Signals) -> int:
+    from .child import address_variables, run_child
+
+    if cluster.scheduler_address.startswith("inproc"):
+        raise Mistake(
+            f"{cluster.name} lives inside this process ({cluster.scheduler_address}), where no other program can reach"
+            " it; let its workers be processes, as with --set local.processes=true"
+        )
+    if cluster.report().target.minimum > 0:
+        cluster.wait(1)
+    with address_variables(cluster.scheduler_address, cluster.security) as variables:
+        return run_child(argv, variables, signals, Watch(cluster))
+
+
+class Watch:
+    """Looks at the cluster while the command runs, and tells once when it will get no more workers.
+
+    The command itself would only wait: a Dask client whose workers cannot come hears nothing of it.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._told = False
+
+    def __call__(self) -> None:
+        if self._told:
+            return
+        try:
+            report = self._cluster.report()
+            bad_news = report.failure_text
+        except ClusterGone as gone:
+            bad_news = str(gone)
+        if bad_news:
+            self._told = True
+            tell_line(f"✘ {bad_news}")

@@ -1,0 +1,27 @@
+"""Profiles: reads the layers of the config, picks and inherits, validates, and tells where every value came from."""
+
+from __future__ import annotations
+
+from clusterhub.profile.arguments import parse_set
+from clusterhub.profile.listing import ProfileInfo, Profiles, profiles
+from clusterhub.profile.overrides import Overrides
+from clusterhub.profile.resolve import resolve
+from clusterhub.profile.resolved import Leaf, Resolved
+from clusterhub.profile.schema import schema
+from clusterhub.profile.starter import starter, write_starter
+from clusterhub.profile.words import foreign_argument
+
+__all__ = [
+    "Leaf",
+    "Overrides",
+    "ProfileInfo",
+    "Profiles",
+    "Resolved",
+    "foreign_argument",
+    "parse_set",
+    "profiles",
+    "resolve",
+    "schema",
+    "starter",
+    "write_starter",
+]
