@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from clusterhub.api import prepare
+from clusterhub.api.connecting import prepare, refuse_unusable
 from clusterhub.cluster import AsyncCluster
 from clusterhub.profile import Overrides
 from clusterhub.spec import ClusterSpec
@@ -24,4 +24,5 @@ def connect(
     Raises as that does; what can be refused is refused here, before it is awaited.
     """
     resolved, plan = prepare(profile, name, keep, overrides)
+    refuse_unusable(resolved)
     return AsyncCluster(resolved, plan)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from clusterhub.backend import Plan, refuse_unsupported
-from clusterhub.errors import ConfigError, Unsupported
+from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
 from clusterhub.profile import Overrides, Resolved, resolve
 from clusterhub.spec import ClusterSpec
 
@@ -35,6 +35,7 @@ def connect(
     started, and WorkersFailed or SubmitRejected when the start fails; nothing is left of it then.
     """
     resolved, planned = prepare(profile, name, keep, overrides)
+    refuse_unusable(resolved)
     from clusterhub.cluster import Cluster
 
     return Cluster(resolved, planned)
@@ -61,6 +62,13 @@ def prepare(
         )
     refuse_unsupported(backend, resolved.spec, resolved.options)
     return resolved, backend.plan(name or _new_name(resolved.profile), resolved.spec, resolved.options)
+
+
+def refuse_unusable(resolved: Resolved) -> None:
+    """Raise BackendUnavailable where the backend cannot work on this machine. A plan can be made there all the same."""
+    if reason := resolved.backend.unusable():
+        support = f"\n  help  {resolved.spec.support}" if resolved.spec.support else ""
+        raise BackendUnavailable(f"{resolved.profile} cannot be used here: {reason}{support}")
 
 
 def _check_name(name: str) -> None:

@@ -25,9 +25,7 @@ UNSET = frozenset({"null", "[]", "{}"})
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print a profile to paste into a file, without origins.")
 @json_option
 @debug_option
-def show(
-    profile: str, sets: tuple[str, ...], workers: Any, with_unset: bool, as_yaml: bool, as_json: bool
-) -> None:
+def show(profile: str, sets: tuple[str, ...], workers: Any, with_unset: bool, as_yaml: bool, as_json: bool) -> None:
     """Show what profile P comes to: every value, and where it was said."""
     if as_yaml and as_json:
         raise click.UsageError("--yaml and --json are two forms of one answer; choose one")

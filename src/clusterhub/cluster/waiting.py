@@ -34,6 +34,12 @@ class Wait:
 
         Raises WorkersFailed once nothing more is launched, with the cause, and WaitTimeout after ``timeout`` seconds.
         """
+        if self.n == 0:
+            self.display.note(
+                f"{report.name}: nothing to wait for, {report.target} workers are asked for"
+                f" and {report.connected} connected"
+            )
+            return True
         if not self._begun:
             self._begun = True
             self.display.start(report, wanted=self.n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from .html import page
@@ -32,6 +33,11 @@ class Notebook:
 
     def end(self, report: Report, elapsed: float) -> None:
         self.show(report, elapsed)
+
+    def note(self, text: str) -> None:
+        from IPython.display import HTML, display
+
+        display(HTML(f"<div>{escape(text)}</div>"))
 
     def leave(self) -> None:
         self._handle = None

@@ -119,4 +119,3 @@ class Table:
 def has_colour(stream: IO[str]) -> bool:
     """Whether colour may be written to ``stream``: a terminal that can, and a person who has not set NO_COLOR."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-

@@ -53,6 +53,9 @@ class Terminal:
             self.leave()
             _foot(console, report)
 
+    def note(self, text: str) -> None:
+        self._stream.write(f"{flat(text)}\n")
+
     def leave(self) -> None:
         live, self._live = self._live, None
         if live is not None:

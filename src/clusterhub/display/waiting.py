@@ -32,6 +32,9 @@ class Face(Protocol):
     def end(self, report: Report, elapsed: float) -> None:
         """The wait is over, whatever came of it."""
 
+    def note(self, text: str) -> None:
+        """Say ``text`` once, outside of any wait."""
+
     def leave(self) -> None:
         """Put everything back as it was found. Idempotent, and harmless before ``begin``."""
 
@@ -71,6 +74,13 @@ class Display:
                 self._face.begin(report, self._wanted)
             self._face.show(report, elapsed_seconds)
         except Exception:  # noqa: BLE001 - whatever is wrong with a terminal or a notebook, waiting goes on
+            self._fall_silent()
+
+    def note(self, text: str) -> None:
+        """Say one thing, when there is nothing to wait for."""
+        try:
+            self._face.note(text)
+        except Exception:  # noqa: BLE001 - as above
             self._fall_silent()
 
     def finish(self, report: Report) -> None:
@@ -142,6 +152,8 @@ class Silent:
 
     def end(self, report: Report, elapsed: float) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def leave(self) -> None: ...
 
 
@@ -165,6 +177,10 @@ class Lines:
 
     def end(self, report: Report, elapsed: float) -> None:
         self.show(report, elapsed)
+
+    def note(self, text: str) -> None:
+        self._stream.write(printable(f"{text}\n", self._stream))
+        self._stream.flush()
 
     def leave(self) -> None:
         self._seen = None

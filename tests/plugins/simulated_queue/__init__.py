@@ -5,6 +5,5 @@ arrays, loss, MISSING and FAILED with no batch system at hand. Unlike LocalClust
 """
 
 from simulated_queue.backend import SimulatedBackend, SimulatedOptions, deployment_of
-from simulated_queue.queue import SimulatedQueue
 
-__all__ = ["SimulatedBackend", "SimulatedOptions", "SimulatedQueue", "deployment_of"]
+__all__ = ["SimulatedBackend", "SimulatedOptions", "deployment_of"]

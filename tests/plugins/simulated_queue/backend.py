@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
 from clusterhub import ClusterGone, ClusterSpec, Deployment, Document, Feature, Frozen, Plan, Ref
 from clusterhub.backend import Backend
-from simulated_queue.deployment import LIVING, SimulatedDeployment
-from simulated_queue.queue import Fault
+
+if TYPE_CHECKING:
+    from simulated_queue.deployment import SimulatedDeployment
+
+Fault = Literal["none", "bad-python", "never-connects", "rejects", "holds"]
 
 
 class SimulatedOptions(Frozen):
@@ -68,19 +71,27 @@ class SimulatedBackend(Backend[SimulatedOptions]):
 
     async def start(self, plan: Plan[SimulatedOptions]) -> Deployment:
         """A scheduler here, jobs in the queue."""
+        from simulated_queue.deployment import SimulatedDeployment
+
         return await SimulatedDeployment.start(plan)
 
     async def attach(self, ref: Ref) -> Deployment:
         """The same cluster once more: it lives in this process."""
+        from simulated_queue.deployment import LIVING
+
         if ref.name not in LIVING:
             raise ClusterGone(f"there is no simulated cluster {ref.name}")
         return LIVING[ref.name].shared()
 
     async def discover(self) -> Sequence[Ref]:
         """All that live in this process."""
+        from simulated_queue.deployment import LIVING
+
         return [deployment.ref for deployment in LIVING.values()]
 
 
 def deployment_of(cluster: Any) -> SimulatedDeployment:
     """The deployment behind a cluster, for tests that need to break something."""
+    from simulated_queue.deployment import LIVING
+
     return LIVING[cluster.name]

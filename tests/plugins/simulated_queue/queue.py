@@ -11,8 +11,8 @@ from typing import Any, Literal
 from distributed import Worker
 
 from clusterhub import QueueFull, SubmitRejected
+from simulated_queue.backend import Fault
 
-Fault = Literal["none", "bad-python", "never-connects", "rejects", "holds"]
 JobState = Literal["Q", "R", "F"]
 
 
