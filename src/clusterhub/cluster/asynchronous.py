@@ -308,7 +308,7 @@ class AsyncCluster:
         return f"<{kind} {self.name} on {profile}: {self._status.name}, {self._targets.now} workers>"
 
     def _repr_html_(self) -> str:
-        if self._last_report is None:
+        if self._last_report is None or self._status is not Status.running:
             from html import escape
 
             return f"<code>{escape(repr(self))}</code>"

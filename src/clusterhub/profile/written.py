@@ -40,7 +40,9 @@ def _flow(value: Any, *, in_block: bool, hide: bool, limit: int | None = None) -
         return f"[{', '.join(_flow(item, in_block=False, hide=hide, limit=limit) for item in _first(value, limit))}]"
     if isinstance(value, str):
         text = value if limit is None else value[:limit]
-        return _text(redact_text(text) if hide else text, in_block)
+        if hide:
+            text = redact_text(text)
+        return HIDDEN if hide and text == HIDDEN else _text(text, in_block)
     return _other(value)
 
 
@@ -80,7 +82,7 @@ def _text(text: str, in_block: bool) -> str:
         and isinstance(scalar(text), str)
         and not re.fullmatch(r"0o[0-7]*|0x[0-9a-fA-F]*|\.\.\.|---|<<", text)
     )
-    return text if bare or text == HIDDEN else quoted(text)
+    return text if bare else quoted(text)
 
 
 def quoted(text: str) -> str:
