@@ -31,7 +31,7 @@ def show(profile: str, sets: tuple[str, ...], workers: Any, with_unset: bool, as
         raise click.UsageError("--yaml and --json are two forms of one answer; choose one")
     from clusterhub.profile import resolve
 
-    resolved = resolve(profile, overrides(sets, workers))
+    resolved = resolve(profile, overrides(sets, workers), anywhere=True)
     if as_yaml:
         say(resolved.as_yaml().rstrip("\n"))
     elif as_json:
