@@ -19,11 +19,10 @@ from clusterhub import (
     Document,
     Feature,
     Frozen,
-    NativeDeployment,
     Plan,
 )
 from clusterhub.backend import Backend
-from clusterhub.spec import Lines
+from clusterhub.spec import LARGEST_COUNT, Lines, Workers
 
 if TYPE_CHECKING:
     from distributed import LocalCluster, Security
@@ -77,13 +76,17 @@ class LocalBackend(Backend[LocalOptions]):
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """What LocalCluster would take: all cores and all memory that this process may use, shared among its workers."""
         workers, cores = _split(given)
+        if given.get("workers") is None:
+            workers = min(workers, _that_fit(given.get("worker")))
         shape = {"cores": cores, "memory": str(_share_of_memory(workers))}
         kept = {"lifecycle": {"idle_timeout": "never", "max_age": "never"}, "worker": shape}
         return kept if given.get("workers") is not None else {**kept, "workers": workers}
 
-    def refusals(self, spec: ClusterSpec, options: LocalOptions) -> Mapping[Feature, str]:
+    def refusals(self, spec: ClusterSpec, options: LocalOptions) -> Mapping[str, str]:
         """What this machine has not got."""
-        reasons: dict[Feature, str] = {}
+        reasons: dict[str, str] = {}
+        if too_much := _too_much_memory(spec):
+            reasons["worker.memory"] = too_much
         gpus, visible = spec.worker.gpus * spec.workers.maximum, visible_gpus()
         if gpus > len(visible):
             reasons[Feature.GPUS] = (
@@ -127,6 +130,9 @@ class LocalBackend(Backend[LocalOptions]):
 
     async def start(self, plan: Plan[LocalOptions]) -> Deployment:
         """Start LocalCluster; it returns once its first workers are there, or raises WorkersFailed."""
+        # Late: its control loop needs asyncio, and whoever lists the backends should not wait for that.
+        from clusterhub import NativeDeployment
+
         return await NativeDeployment.of(_cluster(plan), plan)
 
 
@@ -266,8 +272,32 @@ def _split(given: Mapping[str, Any]) -> tuple[int, int]:
 
 def _largest(workers: object) -> int | None:
     """The most workers that ``workers`` asks for, or None where it is not there or is no such thing."""
-    value = workers.get("maximum") if isinstance(workers, Mapping) else workers
+    value = workers
+    if isinstance(workers, Mapping):
+        value = workers.get("maximum")
+        value = Workers().maximum if value is None else value
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**6 else None
+
+
+def _that_fit(shape: object) -> int:
+    """How many workers of a memory that was asked for this machine holds, and at least one; else very many."""
+    try:
+        return max(1, memory_here() // Bytes.parse(shape.get("memory") if isinstance(shape, Mapping) else None))
+    except ValueError:  # nobody asked, or for what the validation will refuse
+        return LARGEST_COUNT
+
+
+def _too_much_memory(spec: ClusterSpec) -> str | None:
+    """Why this machine's memory does not suffice, or None. Beyond it the system kills processes, and not only ours."""
+    one, here = spec.worker.memory, memory_here()
+    if one > here:
+        return f"one worker of {one} is more than the {Bytes(here).about()} that this machine has"
+    if (total := spec.workers.maximum * one) > here:
+        return (
+            f"{spec.workers.maximum} workers of {one} need {Bytes(total).about()}, this machine has"
+            f" {Bytes(here).about()}; {here // one} would fit"
+        )
+    return None
 
 
 def _share_of_memory(workers: int) -> Bytes:

@@ -243,8 +243,8 @@ class Backend(ABC, Generic[O]):
         """What the user's Dask config already says of this system, in our words; a layer for ``extends: dask``."""
         return {}
 
-    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[Feature, str]:
-        """Features that are offered in general, but not to this spec or on this machine, each with its reason."""
+    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[Feature, str] | Mapping[str, str]:
+        """What is offered in general, but not to this spec or on this machine: features, or any key, with its reason."""
         return {}
 
     def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:

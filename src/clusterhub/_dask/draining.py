@@ -76,17 +76,34 @@ class Drain:
                 await self._release(self.workers)
             raise
         self._retiring = True
-        # Shielded: half a retirement would close workers that nobody then knows to be closing.
-        gone = await asyncio.shield(self.link.retire(self.workers))
-        self._retiring = False
+        gone: frozenset[str] = frozenset()
+        try:
+            gone = await self._retired()
+        except asyncio.CancelledError:
+            raise  # it goes on without us, and whoever cancelled is closing the cluster
+        except BaseException:
+            with contextlib.suppress(ClusterGone):
+                await self._release(self.workers)
+            raise
         if stayed := [worker for worker in self.workers if worker not in gone]:
             await self._release(stayed)
         return gone
 
+    async def _retired(self) -> frozenset[str]:
+        """Shielded: half a retirement would close workers that nobody then knows to be closing."""
+        retiring = asyncio.ensure_future(self.link.retire(self.workers))
+        # Seen, should it fail after we were cancelled: nobody is left to be told.
+        retiring.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(retiring)
+
     @property
     def can_be_called_off(self) -> bool:
-        """Whether cancelling :meth:`run` still keeps the workers."""
+        """Whether cancelling what runs it still keeps the workers."""
         return not self._retiring
+
+    def finish(self) -> None:
+        """What followed the retirement is done as well: from now on there is nothing to interrupt."""
+        self._retiring = False
 
     async def _let_tasks_end(self) -> None:
         deadline = time.monotonic() + self.patience

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
+from clusterhub.api.connecting import new_name
 from clusterhub.backend import Plan, refuse_unsupported
 from clusterhub.errors import ClusterhubError
 from clusterhub.profile import Overrides, Resolved, resolve
@@ -116,7 +117,7 @@ def _planned(resolved: Resolved, workers: int | None = None) -> Plan[Any]:
     spec = resolved.spec
     if workers is not None:
         spec = spec.model_copy(update={"workers": type(spec.workers).exactly(workers)})
-    return resolved.backend.plan(f"{resolved.profile}-check", spec, resolved.options)
+    return resolved.backend.plan(new_name(f"check-{resolved.profile}"), spec, resolved.options)
 
 
 def _one_worker(resolved: Resolved) -> Iterator[Step]:

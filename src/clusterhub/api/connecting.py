@@ -61,7 +61,7 @@ def prepare(
             backend.name, {"keep": "clusters end with the process that made them in this version; leave keep out"}
         )
     refuse_unsupported(backend, resolved.spec, resolved.options)
-    return resolved, backend.plan(name or _new_name(resolved.profile), resolved.spec, resolved.options)
+    return resolved, backend.plan(name or new_name(resolved.profile), resolved.spec, resolved.options)
 
 
 def refuse_unusable(resolved: Resolved) -> None:
@@ -80,7 +80,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _new_name(profile: str) -> str:
+def new_name(profile: str) -> str:
     """A name for an unnamed cluster: the profile's, as far as it can be one, and six digits that nobody else has."""
     stem = re.sub(r"[^a-z0-9]+", "-", profile.lower()).strip("-")[:30].strip("-")
     return f"{stem or 'cluster'}-{secrets.token_hex(3)}"

@@ -94,9 +94,8 @@ class AsyncCluster:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self._status is Status.closed:
-            return
-        self._status = Status.closing
+        if self._status is not Status.closed:  # found gone already: what is left of it here has to end all the same
+            self._status = Status.closing
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])

@@ -59,12 +59,12 @@ class Cluster:
 
         On the cluster's own event loop, where ``Client.shutdown()`` calls it, it returns an awaitable instead.
         """
-        _open.discard(self)
         if self._thread.here:
             return self._inner.close()
         if not self._thread.stopped:
             self._call(self._inner.close())
             self._thread.stop()
+        _open.discard(self)  # not before: an interrupt in the middle leaves the rest to the interpreter's end
         return None
 
     def __enter__(self) -> Self:

@@ -14,6 +14,8 @@ def seconds(timeout: str | float | None) -> float | None:
     """A timeout as Python and Dask have it (seconds), or as a profile writes it (``30m``)."""
     if timeout is None or (isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout >= 0):
         return timeout
+    if isinstance(timeout, int | float) and timeout < 0:
+        raise ConfigError.of("must be 0 or more", origin="wait()", path=f"timeout = {timeout}")
     try:
         return Duration.parse(timeout)
     except ValueError as error:

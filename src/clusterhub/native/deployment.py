@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from clusterhub._dask.draining import Drain
@@ -20,18 +19,15 @@ from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import Plan, Ref, Unit
 from clusterhub.errors import ClusterGone, Failure, WorkersFailed
 from clusterhub.native.adaptation import Adaptation
-from clusterhub.native.roster import Roster
+from clusterhub.native.roster import YOUNG, Roster
 from clusterhub.native.surface import ENDED, Surface
-from clusterhub.spec import Workers
+from clusterhub.native.verdict import LIKE_FAILURES, Idleness, Trouble, Verdict
+from clusterhub.spec import LARGEST_COUNT, Workers
 
 if TYPE_CHECKING:
     from distributed import Security
 
 logger = logging.getLogger(__name__)
-
-LIKE_FAILURES = 3
-"""How many starts in a row may fail before nothing more is launched."""
-
 
 LEAVE_PATIENCE = 5.0
 """Seconds that the process of a retired worker may take to end by itself."""
@@ -51,32 +47,34 @@ class NativeDeployment:
     startup_timeout = 120.0
     """Seconds after which a worker that was launched and never connected is missing, and is launched anew."""
 
-    def __init__(self, native: Any, plan: Plan[Any]) -> None:
+    def __init__(self, native: Any, plan: Plan[Any], startup_timeout: float | None = None) -> None:
         self._surface = Surface(native)
         self._plan = plan
         self._adaptation = Adaptation(plan.spec.workers)
         self._wanted = plan.spec.workers.minimum
-        self._roster = Roster(self.startup_timeout)
+        self._roster = Roster(self.startup_timeout if startup_timeout is None else startup_timeout)
         self._drains: dict[asyncio.Task[None], Drain] = {}
         self._launch: asyncio.Task[None] | None = None
         self._launched_for = -1
         self._going: set[str] = set()
         self._named: set[str] = set()
-        self._failure: Failure | None = None
-        self._failed_starts = 0
+        self._verdict = Verdict()
+        self._idleness = Idleness()
         self._gone: str | None = None
         self._kick = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._link: SchedulerLink | None = None
-        self._started = time.time()
+        self._started = time.monotonic()
 
     @classmethod
-    async def of(cls, native: Awaitable[Any] | Any, plan: Plan[Any]) -> Self:
+    async def of(cls, native: Awaitable[Any] | Any, plan: Plan[Any], *, startup_timeout: float | None = None) -> Self:
         """The deployment of ``native``, a cluster object made with ``asynchronous=True`` (started already or not).
 
+        A worker that has not connected ``startup_timeout`` seconds after its launch (by default 120) counts as missing and
+        is launched anew: give ``math.inf`` for a system in whose queue workers wait, since they would lose their place.
         Raises WorkersFailed where its start fails; nothing of it is left then, nor when the call is cancelled.
         """
-        deployment = cls(native, plan)
+        deployment = cls(native, plan, startup_timeout)
         try:
             await _uninterrupted(deployment._surface.started())
             link = deployment._link = SchedulerLink(deployment.scheduler_address, deployment.security)
@@ -129,8 +127,8 @@ class NativeDeployment:
         self._raise_if_gone()
         self._adaptation = Adaptation(limits)
         self._wanted = wanted
-        # Whoever asks again wants it tried again.
-        self._failure, self._failed_starts = None, 0
+        self._verdict.forgive_all()
+        self._idleness = Idleness()
         self._roster.forget_notes()
         self._kick.set()
 
@@ -144,16 +142,15 @@ class NativeDeployment:
     async def failure(self) -> Failure | None:
         """Why nothing more is launched, or None."""
         self._raise_if_gone()
-        return self._failure
+        return self._verdict.failure
 
     async def logs(self, unit: str | None = None) -> Mapping[str, str]:
         """The latest log lines of the scheduler and of each connected worker, or of the one called ``unit``."""
         by_address = await self._ask().logs()
         names = {address: name for name, address in self._roster.connected.items()}
         texts = {names.get(address, address): text for address, text in by_address.items()}
-        if unit is None:
-            return texts
-        return {unit: texts[unit]}
+        texts |= dict.fromkeys(self._roster.absent, "no log: it is not connected")
+        return texts if unit is None else {unit: texts[unit]}
 
     async def close(self, *, shutdown: bool = True) -> None:
         """End the control loop and, with ``shutdown``, the cluster. Idempotent."""
@@ -182,23 +179,24 @@ class NativeDeployment:
         while self._gone is None:
             try:
                 await self._look_and_act()
+                self._verdict.forgive(Trouble.LOOP)
             except ClusterGone as gone:
                 # One that is only slow answers at the next look; one that has ended is seen by its status.
                 logger.warning("clusterhub: %s", gone)
             except Exception as error:
-                # Nothing may end the loop unseen: whoever waits is told that, and why, nothing will come.
+                # Nothing may end the loop unseen; what lasts is told to whoever waits.
                 logger.exception("clusterhub: the control loop of %s failed", self._plan.name)
-                self._failure = failure_from(error)
+                self._verdict.blame(Trouble.LOOP, failure_from(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._kick.wait(), self.interval)
             self._kick.clear()
 
     async def _look_and_act(self) -> None:
         link = self._ask()
+        self._observe(await link.identity())
         if reason := await self._reason_to_end(link):
             self._end_soon(reason)
             return
-        self._observe(await link.identity())
         if self._adaptation.limits.adapts:
             recommended = await link.adaptive_target(self.target_duration)
             self._wanted = self._adaptation.decide(recommended, self._wanted)
@@ -214,17 +212,38 @@ class NativeDeployment:
             if self._launch is None:
                 ended |= self._surface.given_up
         self._roster.observe(workers, planned, ended)
+        self._judge()
 
     def _ours(self, workers: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
         """The workers that were ever planned: somebody may have connected others by hand, and those are theirs."""
         ours = {address: info for address, info in workers.items() if str(info["name"]) in self._named}
-        if workers and not ours and self._named and self._failure is None:
+        if ours:
+            self._verdict.forgive(Trouble.NAMES)
+        elif workers and self._roster.overdue and not self._roster.anybody_came:
             name = next(iter(workers.values()))["name"]
-            self._failure = Failure(
-                summary=f"workers call themselves by names like {name!r}, which nobody planned, so they cannot be told apart",
+            failure = Failure(
+                summary=f"none of the planned workers came, but some that call themselves by names like {name!r}",
                 next_step="have the cluster object give each worker its key in worker_spec as its name",
             )
+            self._verdict.blame(Trouble.NAMES, failure, limit=1)
         return ours
+
+    def _judge(self) -> None:
+        """Count the workers that died soon after they came; one that lasted forgives them all."""
+        young = self._roster.died_young()
+        if self._roster.somebody_lasted:
+            self._verdict.forgive(Trouble.YOUNG)
+        elif young:
+            failure = Failure(
+                summary=f"they die within {YOUNG:.0f} s of connecting",
+                unit=young[-1],
+                next_step="see cluster.logs(), and whether worker.memory is enough for one task",
+            )
+            # All of them may be killed at once, from outside: that is not yet a habit.
+            self._verdict.blame(Trouble.YOUNG, failure, len(young), limit=LIKE_FAILURES * max(1, self._wanted))
+        if len(self._roster.connected) >= self._wanted:
+            self._verdict.forgive(Trouble.MISSING, Trouble.START)
+            self._roster.made_good()
 
     async def _reconcile(self, link: SchedulerLink) -> None:
         """One step from what is there towards what is wanted; the next look takes the next."""
@@ -233,17 +252,17 @@ class NativeDeployment:
             await self._call_off_drains()
         if surplus > 0:
             await self._shrink(link, surplus)
-        elif self._launch is None and self._failure is None and self._must_launch():
-            missing = self._wanted - self._staying()
-            n = self._wanted if not self._surface.keeps_names else self._wanted - max(0, missing - self.wave)
-            self._launch = asyncio.create_task(self._grow(n))
+        elif self._launch is None and self._verdict.failure is None and self._must_launch():
+            self._launch = asyncio.create_task(self._grow())
 
     def _leaving(self) -> set[str]:
-        return {address for drain in self._drains.values() for address in drain.workers}
+        """Addresses of our connected workers that are being drained."""
+        drained = {address for drain in self._drains.values() for address in drain.workers}
+        return drained & set(self._roster.connected.values())
 
     def _staying(self) -> int:
         """Workers that are planned or here, and not on their way out."""
-        return len(self._roster.living) - len(self._leaving() & set(self._roster.connected.values()))
+        return len(self._roster.living) - len(self._leaving())
 
     def _must_launch(self) -> bool:
         if self._roster.dead or self._staying() < self._wanted:
@@ -251,42 +270,55 @@ class NativeDeployment:
         # Of a manager that names no plan only this is known: it was told another number, or workers are not there.
         return not self._surface.keeps_names and self._launched_for != self._wanted
 
-    async def _grow(self, n: int) -> None:
-        """Launch what is missing for ``n`` workers, in place of those that are dead."""
+    async def _grow(self) -> None:
+        """Launch what is missing, in place of those that are dead."""
         try:
-            if dead := self._roster.dead:
-                if self._surface.keeps_names:
-                    await self._surface.forget(dead)
-                self._roster.strike(dead)
-            await self._surface.scale(n + len(self._leaving()))
-            self._launched_for = n
-            self._failed_starts = 0
+            await self._bury_the_dead()
+            # Counted only now: the target, and who is leaving, may have changed meanwhile. It never goes down here, since
+            # a manager that is told a smaller number ends workers of its own choice, with their results.
+            if self._surface.keeps_names:
+                await self._surface.add(min(self._wanted - self._staying(), self.wave))
+            else:
+                self._launched_for = self._wanted
+                await self._surface.scale(max(self._wanted, self._staying()) + len(self._leaving()))
         except Exception as error:  # noqa: BLE001 - it is not lost: it is counted, told, and after three raised by `wait`
             await self._count_failure(failure_from(error))
         finally:
             self._launch = None
             self._kick.set()
 
+    async def _bury_the_dead(self) -> None:
+        dead = self._roster.dead
+        never_came = [name for name in dead if name in self._roster.missing]
+        if never_came:
+            failure = Failure(
+                summary=f"they were launched, and had not connected {self._roster.startup_timeout:.0f} s later",
+                unit=never_came[-1],
+                next_step="see cluster.logs(), and whether workers can reach the scheduler's address",
+            )
+            self._verdict.blame(Trouble.MISSING, failure, len(never_came))
+        if dead and self._surface.keeps_names:
+            await self._surface.forget(dead)
+        self._roster.strike(dead)
+
     async def _count_failure(self, failure: Failure) -> None:
         ended = self._surface.ended
         logger.warning("clusterhub: workers of %s could not start: %s", self._plan.name, failure.summary)
         self._roster.failed(ended, failure)
-        self._failed_starts += max(1, len(ended))
+        self._verdict.blame(Trouble.START, failure, max(1, len(ended)))
         if self._surface.keeps_names:
             await self._surface.forget(ended)
-        if self._failed_starts >= LIKE_FAILURES:
-            self._failure = replace(failure, count=self._failed_starts)
 
     async def _shrink(self, link: SchedulerLink, surplus: int) -> None:
-        """Let go of ``surplus`` workers: those that never came first, then those that are missed least."""
+        """Let go of ``surplus`` workers: those that are not here first, then those that are missed least."""
         if self._surface.keeps_names:
-            unborn = self._roster.never_came[:surplus]
-            await self._surface.forget(unborn)
-            surplus -= len(unborn)
-        leaving = self._leaving()
-        candidates = await link.workers_to_close(surplus + len(leaving)) if surplus else []
-        chosen = [address for address in candidates if address not in leaving][:surplus]
-        if chosen:
+            absent = self._roster.absent[:surplus]
+            await self._surface.forget(absent)
+            surplus -= len(absent)
+        # All of the scheduler's workers in their order, since some of them may be others' and are not ours to end.
+        order = await link.workers_to_close(LARGEST_COUNT) if surplus else []
+        ours = set(self._roster.connected.values()) - self._leaving()
+        if chosen := [address for address in order if address in ours][:surplus]:
             drain = Drain(link, chosen, self.drain_patience)
             self._drains[asyncio.create_task(self._drain(drain))] = drain
 
@@ -296,19 +328,25 @@ class NativeDeployment:
         try:
             gone = await drain.run()
             await self._let_go(self._roster.retired(gone))
-            stayed = frozenset(drain.workers) - gone
-            self._roster.stays(stayed, "holds results that no other worker can take")
+            stayed, why = frozenset(drain.workers) - gone, "holds results that no other worker can take"
+        except Exception as error:
+            logger.exception("clusterhub: draining workers of %s failed", self._plan.name)
+            stayed, why = frozenset(drain.workers), f"could not be drained: {error}"
+        try:
+            drain.finish()
+            self._roster.stays(stayed, why)
             if stayed:
                 await asyncio.sleep(self.interval * 4)  # asked again later: the results may have been released
-        except ClusterGone as error:
-            logger.warning("clusterhub: draining of %s ended early: %s", self._plan.name, error)
         finally:
             self._drains.pop(task, None)
 
     async def _let_go(self, names: Collection[str]) -> None:
         """Have the manager take note that the workers of these names have left."""
+        if not names:
+            return
         if not self._surface.keeps_names:
-            await self._surface.scale(self._wanted)
+            # Not below those that are here: it would end workers of its own choice.
+            await self._surface.scale(max(self._wanted, len(self._roster.living)))
             return
         self._going.update(names)
         try:
@@ -321,17 +359,17 @@ class NativeDeployment:
         for task, drain in list(self._drains.items()):
             if drain.can_be_called_off:
                 await _ended(task)
+                self._drains.pop(task, None)  # one that was cancelled before it began has not done so itself
 
     # Ends by itself
 
     async def _reason_to_end(self, link: SchedulerLink) -> str | None:
         lifecycle = self._plan.spec.lifecycle
-        now = time.time()
-        if lifecycle.max_age != "never" and now - self._started > lifecycle.max_age:
+        if lifecycle.max_age != "never" and time.monotonic() - self._started > lifecycle.max_age:
             return f"it reached its age of {lifecycle.max_age} (lifecycle.max_age)"
         if lifecycle.idle_timeout != "never":
-            idle_since = await link.idle_since()
-            if idle_since is not None and now - idle_since > lifecycle.idle_timeout:
+            awaited = len(self._roster.connected) < self._wanted
+            if self._idleness.seconds(await link.idle_since(), awaited=awaited) > lifecycle.idle_timeout:
                 return f"nothing was processing for {lifecycle.idle_timeout} (lifecycle.idle_timeout)"
         return None
 

@@ -11,6 +11,9 @@ from typing import Any
 from clusterhub.backend import Unit, UnitState
 from clusterhub.errors import Failure
 
+YOUNG = 20.0
+"""Seconds: a worker that dies earlier after connecting died young."""
+
 
 @dataclass
 class _Entry:
@@ -32,6 +35,9 @@ class Roster:
     startup_timeout: float
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _failures: dict[str, tuple[float, Failure]] = field(default_factory=dict)
+    _young: list[str] = field(default_factory=list)
+    anybody_came: bool = False
+    """Whether any worker ever connected."""
 
     def observe(
         self,
@@ -69,12 +75,15 @@ class Roster:
         entry = self._entries[name]
         if entry.address != address:
             entry.address, entry.host, entry.changed, entry.came, entry.ended = address, host, now, True, ""
+            self.anybody_came = True
         self._failures.pop(name, None)
 
     def _disconnect(self, entry: _Entry, ended: str, now: float) -> None:
         entry.note = ""
         entry.ended = ended
         if entry.address is not None:
+            if now - entry.changed < YOUNG:
+                self._young.append(entry.address)
             entry.address, entry.changed = None, now
 
     @property
@@ -97,9 +106,37 @@ class Roster:
         return [name for name in self._entries if name not in dead]
 
     @property
-    def never_came(self) -> list[str]:
-        """Names of the workers that are not connected: nobody misses them."""
+    def absent(self) -> list[str]:
+        """Names of the workers that are not connected now, whether they were before or not."""
         return [name for name, entry in self._entries.items() if entry.address is None]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the workers that never came, and should have."""
+        return [name for name in self.dead if not self._entries[name].came and not self._entries[name].ended]
+
+    @property
+    def overdue(self) -> bool:
+        """Whether some worker has not come a quarter of its time after it was launched."""
+        now = time.time()
+        return any(
+            now - entry.launched > self.startup_timeout / 4 for entry in self._entries.values() if not entry.came
+        )
+
+    @property
+    def somebody_lasted(self) -> bool:
+        """Whether a worker that is connected now has been for long enough not to die young."""
+        now = time.time()
+        return any(now - entry.changed >= YOUNG for entry in self._entries.values() if entry.address is not None)
+
+    def died_young(self) -> list[str]:
+        """Addresses of the workers that died young since this was last asked."""
+        young, self._young = self._young, []
+        return young
+
+    def made_good(self) -> None:
+        """As many are here as are wanted: earlier failures to start are of the past."""
+        self._failures.clear()
 
     def retired(self, addresses: Collection[str]) -> list[str]:
         """Strike the workers of these addresses off, as they left in order; returns their names."""
@@ -128,9 +165,6 @@ class Roster:
     def units(self, wanted: int, leaving: Collection[str]) -> Sequence[Unit]:
         """The units: one for each worker, for each start that failed and is not made good, and for each not launched."""
         units = [self._unit(name, entry, leaving) for name, entry in self._entries.items()]
-        healthy = sum(unit.state in (UnitState.CONNECTED, UnitState.RUNNING) for unit in units)
-        if healthy >= wanted:
-            self._failures.clear()
         bad = [
             Unit(name=name, state=UnitState.FAILED, reason=f.summary, source=f.source, since=_at(when), failure=f)
             for name, (when, f) in self._failures.items()

@@ -73,10 +73,14 @@ class Surface:
             await self.native
 
     async def scale(self, n: int) -> None:
-        """Have ``n`` workers, and return when those that it launches for it have started or failed to."""
+        """Tell it to have ``n`` workers. Only for what does not :attr:`keeps_names`: it chooses itself whom it ends."""
         await _maybe(self.native.scale(n))
-        if self.keeps_names:
-            await self._as_planned()
+
+    async def add(self, n: int) -> None:
+        """Launch ``n`` more workers, and return when they have started or failed to. Only for what :attr:`keeps_names`."""
+        for _ in range(n):
+            self.native.worker_spec.update(self.native.new_worker_spec())
+        await self._as_planned()
 
     async def forget(self, names: Iterable[str]) -> None:
         """End the workers of these names, and do not replace them. Only for what :attr:`keeps_names`."""

@@ -57,7 +57,7 @@ class Profiles(ModuleType):
     def parse_set(self, sets: Sequence[str]) -> dict[str, Any]:
         return dict(item.split("=", 1) for item in sets)  # type: ignore[misc]
 
-    def resolve(self, profile: str, overrides: Mapping[str, Any]) -> SimpleNamespace:
+    def resolve(self, profile: str, overrides: Mapping[str, Any], **options: Any) -> SimpleNamespace:
         if profile not in [known.name for known in self.known]:
             raise ConfigError.of("no such profile; did you mean hal?", origin="call", path=profile)
         self.asked.append(overrides)
