@@ -52,10 +52,14 @@ class Feature(StrEnum):
     LINGER = "lifecycle.linger"
 
 
+NEUTRAL: Mapping[Feature, object] = {Feature.IDLE_TIMEOUT: "never", Feature.MAX_AGE: "never"}
+"""Where the vocabulary's default asks for something: the value that asks for nothing."""
+
+
 def asked_features(spec: ClusterSpec) -> frozenset[Feature]:
-    """The features that ``spec`` asks for: those whose key differs from the vocabulary's own default."""
+    """The features that ``spec`` asks for: those whose value is not the one that asks for nothing."""
     plain = ClusterSpec()
-    return frozenset(feature for feature in Feature if _at(spec, feature) != _at(plain, feature))
+    return frozenset(feature for feature in Feature if _at(spec, feature) != NEUTRAL.get(feature, _at(plain, feature)))
 
 
 def _at(spec: ClusterSpec, path: str) -> object:
@@ -237,14 +241,17 @@ class Backend(ABC, Generic[O]):
 
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """What this backend supplies where nobody says anything; ``given`` is what profile and call have said."""
-        return {} if given.get("workers") is not None else {"workers": {"minimum": 0, "maximum": 10}}
+        ends = {Feature.IDLE_TIMEOUT: "idle_timeout", Feature.MAX_AGE: "max_age"}
+        lifecycle = {key: "never" for feature, key in ends.items() if feature not in self.features}
+        supplied: dict[str, Any] = {"lifecycle": lifecycle} if lifecycle else {}
+        return supplied if given.get("workers") is not None else {**supplied, "workers": {"minimum": 0, "maximum": 10}}
 
     def dask_config(self) -> Mapping[str, Any]:
         """What the user's Dask config already says of this system, in our words; a layer for ``extends: dask``."""
         return {}
 
-    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[Feature, str] | Mapping[str, str]:
-        """What is offered in general, but not to this spec or on this machine: features, or any key, with its reason."""
+    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[str, str]:
+        """What is offered in general, but not to this spec or on this machine: dotted keys, features among them, with why."""
         return {}
 
     def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:
@@ -274,12 +281,17 @@ class SupportsAttach(Protocol):
         """The clusters of this user that are alive."""
 
 
-def refuse_unsupported(backend: Backend[Any], spec: ClusterSpec, options: BaseModel) -> None:
-    """Raise Unsupported with everything that ``spec`` asks for and ``backend`` does not honour."""
+def refuse_unsupported(
+    backend: Backend[Any], spec: ClusterSpec, options: BaseModel, origins: Mapping[str, str] | None = None
+) -> None:
+    """Raise Unsupported with everything that ``spec`` asks for and ``backend`` does not honour.
+
+    ``origins`` tells by dotted key where each value was written.
+    """
     reasons: dict[str, str] = {
         str(feature): f"{backend.name} has no such thing; leave {feature} out"
         for feature in sorted(asked_features(spec) - backend.features)
     }
     reasons |= {str(feature): reason for feature, reason in backend.refusals(spec, options).items()}
     if reasons:
-        raise Unsupported(backend.name, reasons, support=spec.support)
+        raise Unsupported(backend.name, reasons, origins=origins or {}, support=spec.support)

@@ -95,10 +95,18 @@ class Unsupported(ClusterhubError):
 
     refusals: Mapping[str, str]
 
-    def __init__(self, backend: str, refusals: Mapping[str, str], *, support: str | None = None) -> None:
+    def __init__(
+        self,
+        backend: str,
+        refusals: Mapping[str, str],
+        *,
+        origins: Mapping[str, str] | None = None,
+        support: str | None = None,
+    ) -> None:
         self.backend = backend
         self.refusals = dict(refusals)
-        lines = [f"{feature} on backend {backend}: {reason}" for feature, reason in self.refusals.items()]
+        places = {key: f"{origin}: " for key, origin in (origins or {}).items()}
+        lines = [f"{places.get(key, '')}{key} on backend {backend}: {why}" for key, why in self.refusals.items()]
         text = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} things cannot be honoured", *lines])
         super().__init__(text + (f"\n  help  {support}" if support else ""))
 

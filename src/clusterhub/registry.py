@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from clusterhub.backend import CONTRACT, Backend
+from pydantic import BaseModel
+
+from clusterhub.backend import CONTRACT, Backend, Feature
 from clusterhub.errors import BackendUnavailable
 
 GROUP = "clusterhub.backends"
@@ -66,14 +68,23 @@ def _misfit(cls: object, name: str) -> str | None:
     contract = getattr(cls, "contract", None)
     if contract is None:
         return f"does not say which contract it was written for; this clusterhub has contract {CONTRACT}"
-    if not isinstance(contract, int):
-        return f"was written for contract {contract!r}, which is no number; this clusterhub has contract {CONTRACT}"
+    if isinstance(contract, bool) or not isinstance(contract, int):
+        return f"says contract = {contract!r}, which is no number; this clusterhub has contract {CONTRACT}"
     if contract != CONTRACT:
         newer = "clusterhub" if contract > CONTRACT else "the plugin"
         return f"was written for contract {contract}, this clusterhub has contract {CONTRACT}; upgrade {newer}"
+    return _incomplete(cls, name)
+
+
+def _incomplete(cls: type[Backend[Any]], name: str) -> str | None:
+    """What a backend of this contract lacks or says wrongly, or None."""
     missing = [part for part in ("name", "features", "options_type") if not hasattr(cls, part)]
     if missing:
         return f"lacks {', '.join(missing)}"
+    if not (isinstance(cls.options_type, type) and issubclass(cls.options_type, BaseModel)):
+        return f"has {cls.options_type!r} as options_type, which is no pydantic model"
+    if not all(isinstance(feature, Feature) for feature in cls.features):
+        return "lists features that are not of clusterhub.Feature"
     if cls.name != name:
         return f"calls itself {cls.name!r}, and its entry point calls it {name!r}"
     if cls.__abstractmethods__:

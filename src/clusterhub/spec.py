@@ -223,7 +223,7 @@ class Environment(Frozen):
         dict[str, str],
         BeforeValidator(_variables, json_schema_input_type=dict[str, str | int]),
         Field(examples=[{"OMP_NUM_THREADS": "1"}]),
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=dict, repr=False)  # their values may be secrets, and reprs end in logs
     """Environment variables of the workers."""
 
 

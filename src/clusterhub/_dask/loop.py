@@ -32,6 +32,7 @@ class LoopThread:
         self._runner = LoopRunner(asynchronous=False)
         self._runner.start()
         self._pid = os.getpid()
+        self._stopping = threading.Lock()
         self._thread: int | None = None
         self._thread = self.run(_thread_id())
 
@@ -83,10 +84,15 @@ class LoopThread:
         """Start ``coroutine`` on the loop and do not wait for it."""
         asyncio.run_coroutine_threadsafe(coroutine, self.loop.asyncio_loop)
 
+    def stop_soon(self) -> None:
+        """End the loop from a thread that may wait for its end; for those who run on it, which cannot."""
+        threading.Thread(target=self.stop, name="clusterhub-loop-end", daemon=True).start()
+
     def stop(self) -> None:
         """End the loop, unless Dask clients still share it. Idempotent."""
-        if not self.stopped and os.getpid() == self._pid:
-            self._runner.stop()
+        with self._stopping:
+            if not self.stopped and os.getpid() == self._pid:
+                self._runner.stop()
 
 
 async def _thread_id() -> int:

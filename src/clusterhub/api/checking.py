@@ -109,7 +109,7 @@ def _loads(resolved: Resolved) -> str:
 
 
 def _honours(resolved: Resolved) -> str:
-    refuse_unsupported(resolved.backend, resolved.spec, resolved.options)
+    refuse_unsupported(resolved.backend, resolved.spec, resolved.options, resolved.origins)
     return "all that is asked for can be honoured"
 
 

@@ -60,7 +60,7 @@ def prepare(
         raise Unsupported(
             backend.name, {"keep": "clusters end with the process that made them in this version; leave keep out"}
         )
-    refuse_unsupported(backend, resolved.spec, resolved.options)
+    refuse_unsupported(backend, resolved.spec, resolved.options, resolved.origins)
     return resolved, backend.plan(name or new_name(resolved.profile), resolved.spec, resolved.options)
 
 

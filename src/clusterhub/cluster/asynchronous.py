@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from clusterhub.backend import Deployment, Plan, Unit
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Display, Report, choose
-from clusterhub.errors import ClusterGone, Failure
+from clusterhub.errors import ClusterGone, ConfigError, Failure
 from clusterhub.profile import Resolved
 from clusterhub.spec import Workers
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from distributed import Client, Security
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+_by_name: weakref.WeakValueDictionary[str, AsyncCluster] = weakref.WeakValueDictionary()
 
 
 class AsyncCluster:
@@ -41,6 +48,7 @@ class AsyncCluster:
         self._deployment: Deployment | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._awaiting = 0
         self._orders = asyncio.Lock()
         self._status = Status.created
         self._began = datetime.now(UTC)
@@ -48,6 +56,7 @@ class AsyncCluster:
         self._identity: dict[str, Any] = {"workers": {}}
         self._background: set[asyncio.Task[Any]] = set()
         self._last_report: Report | None = None
+        self._on_closed: list[Callable[[], None]] = []
 
     # Life
 
@@ -69,15 +78,29 @@ class AsyncCluster:
         if self._starting is None:
             self._status = Status.starting
             self._starting = asyncio.create_task(self._begin(), name=f"clusterhub-start-{self.name}")
+        self._awaiting += 1
         try:
-            await self._starting
+            await asyncio.shield(self._starting)
         except asyncio.CancelledError:
-            # Awaiting a task cancels it along with us, so the backend has cleaned up by now.
-            self._status = Status.closed
+            if self._awaiting == 1 and not self._starting.done():  # of several who wait for it nobody is left
+                self._starting.cancel()
+                await asyncio.wait([self._starting])
+                self._status = Status.closed
             raise
+        finally:
+            self._awaiting -= 1
         return self
 
     async def _begin(self) -> None:
+        other = _by_name.get(self.name)
+        if other is not None and other.status is Status.running:
+            self._status = Status.failed
+            raise ConfigError.of(
+                "a cluster of that name lives in this process; close it first, or leave the name out",
+                origin="call",
+                path=f"name = {self.name!r}",
+            )
+        _by_name[self.name] = self
         try:
             self._deployment = await self._resolved.backend.start(self._plan)
         except BaseException:
@@ -106,6 +129,8 @@ class AsyncCluster:
                 await self._deployment.close()
         finally:
             self._status = Status.closed
+            for closed in self._on_closed:
+                closed()
 
     @property
     def status(self) -> Status:
@@ -132,16 +157,30 @@ class AsyncCluster:
         return self._order(target, lambda deployment: deployment.adapt(target.minimum, target.maximum))
 
     def _order(self, target: Workers, give: Callable[[Deployment], Awaitable[None]]) -> Awaitable[None]:
-        self._targets.now = target
-        task = asyncio.ensure_future(self._given_in_turn(give))
+        self._alive()
+        before, self._targets.now = self._targets.now, target
+        task = asyncio.ensure_future(self._given_in_turn(give, target, before))
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._given)
         return task
 
-    async def _given_in_turn(self, give: Callable[[Deployment], Awaitable[None]]) -> None:
+    async def _given_in_turn(
+        self, give: Callable[[Deployment], Awaitable[None]], target: Workers, before: Workers
+    ) -> None:
         """Orders reach the deployment in the order in which they were given: the last word wins."""
         async with self._orders:
-            await self._guarded(give(self._alive()))
+            try:
+                await self._guarded(give(self._alive()))
+            except BaseException:
+                if self._targets.now is target:
+                    self._targets.now = before
+                raise
+
+    def _given(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever did not await the order has no other way to learn of it.
+            logger.warning("clusterhub: %s did not take the order: %s", self.name, error)
 
     # What it tells
 
@@ -199,7 +238,12 @@ class AsyncCluster:
         wait = self._wait(n, timeout, display)
         began = time.monotonic()
         with wait.display:
-            while not wait.over(await self.report(), elapsed := time.monotonic() - began):
+            while True:
+                try:
+                    if wait.over(await self.report(), elapsed := time.monotonic() - began):
+                        return
+                except ClusterGone as gone:
+                    wait.silent(gone, elapsed := time.monotonic() - began)
                 await asyncio.sleep(wait.pause(elapsed))
 
     def _wait(self, n: int | None, timeout: str | float | None, display: Display | None) -> Wait:

@@ -45,19 +45,23 @@ class Cluster:
             )
         self._inner = AsyncCluster(resolved, plan)
         self._thread = LoopThread()
+        _open.add(self)  # from now on: an interrupt of the clean-up after an interrupt leaves the rest to the exit
         try:
             self._call(self._inner._start())
         except BaseException:
-            self._thread.stop()
+            if self._inner.status in (Status.closed, Status.failed):
+                _open.discard(self)
+                self._thread.stop()
             raise
-        _open.add(self)
+        self._inner._on_closed.append(self._thread.stop_soon)
 
     # Life
 
     def close(self) -> Any:
         """End the cluster and everything that it started. Idempotent.
 
-        On the cluster's own event loop, where ``Client.shutdown()`` calls it, it returns an awaitable instead.
+        On the cluster's own event loop, where ``Client.shutdown()`` calls it, it returns what has to be awaited; elsewhere
+        what may be, since an asynchronous client awaits whatever this returns.
         """
         if self._thread.here:
             return self._inner.close()
@@ -65,7 +69,7 @@ class Cluster:
             self._call(self._inner.close())
             self._thread.stop()
         _open.discard(self)  # not before: an interrupt in the middle leaves the rest to the interpreter's end
-        return None
+        return Done()
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +142,12 @@ class Cluster:
         wait = self._inner._wait(n, timeout, display)
         began = time.monotonic()
         with wait.display:
-            while not wait.over(self.report(), elapsed := time.monotonic() - began):
+            while True:
+                try:
+                    if wait.over(self.report(), elapsed := time.monotonic() - began):
+                        return
+                except ClusterGone as gone:
+                    wait.silent(gone, elapsed := time.monotonic() - began)
                 time.sleep(wait.pause(elapsed))
 
     # What it tells
@@ -209,10 +218,13 @@ class Cluster:
     def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:
         """Dask's own: return when ``n_workers`` are connected; raises TimeoutError (a WaitTimeout).
 
-        An asynchronous client calls it on the loop and gets an awaitable.
+        An asynchronous client awaits what it returns.
         """
         coroutine = self._inner.wait_for_workers(n_workers, timeout)
-        return coroutine if self._thread.here else self._call(coroutine)
+        if self._thread.here:
+            return coroutine
+        self._call(coroutine)
+        return Done()
 
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> dict[str, str]:
         """Dask's own: logs by name."""
@@ -231,6 +243,15 @@ class Cluster:
             with contextlib.suppress(ClusterGone):
                 return self.report()._repr_html_()
         return self._inner._repr_html_()
+
+
+class Done:
+    """What is done already and may be awaited, as Dask's own cluster objects return it. Notebooks do not show it."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+    def _ipython_display_(self) -> None: ...
 
 
 async def _given(give: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clusterhub.display import Display, Report
-from clusterhub.errors import ConfigError, WaitTimeout, WorkersFailed
+from clusterhub.errors import ClusterGone, ConfigError, WaitTimeout, WorkersFailed
 from clusterhub.quantities import Duration
 
 QUICK, CALM = 0.1, 1.0
@@ -22,6 +22,10 @@ def seconds(timeout: str | float | None) -> float | None:
         raise ConfigError.of(f"{error}, or a number of seconds", origin="wait()", path=f"timeout = {timeout}") from None
 
 
+SILENCE = 120.0
+"""Seconds that a scheduler may not answer during a wait without a timeout, before it is taken for gone."""
+
+
 class Wait:
     """One wait for ``n`` workers: fed with reports, it says when it is over, and raises when it cannot end well."""
 
@@ -30,12 +34,14 @@ class Wait:
         self.timeout = timeout
         self.display = display
         self._begun = False
+        self._silent_since: float | None = None
 
     def over(self, report: Report, elapsed: float) -> bool:
         """Whether ``n`` workers are connected, ``elapsed`` seconds into the wait.
 
         Raises WorkersFailed once nothing more is launched, with the cause, and WaitTimeout after ``timeout`` seconds.
         """
+        self._silent_since = None
         if self.n == 0:
             self.display.note(
                 f"{report.name}: nothing to wait for, {report.target} workers are asked for"
@@ -59,6 +65,19 @@ class Wait:
                 f"they may still come: cluster.wait() waits on, cluster.report() says more"
             )
         return False
+
+    def silent(self, gone: ClusterGone, elapsed: float) -> None:
+        """The cluster did not answer just now. Raises ``gone`` for one that has ended or is silent for too long.
+
+        A scheduler that is busy for ten seconds must not end a wait of hours.
+        """
+        if gone.final:
+            raise gone
+        self._silent_since = elapsed if self._silent_since is None else self._silent_since
+        if self.timeout is not None and elapsed >= self.timeout:
+            raise WaitTimeout(f"{self.n} workers were not there after {self.timeout:g} s, and {gone}") from gone
+        if elapsed - self._silent_since > SILENCE:
+            raise gone
 
     def pause(self, elapsed: float) -> float:
         """Seconds until the next look: a tenth of the time gone by, within bounds, and never past the timeout."""

@@ -74,7 +74,7 @@ class Surface:
 
     async def scale(self, n: int) -> None:
         """Tell it to have ``n`` workers. Only for what does not :attr:`keeps_names`: it chooses itself whom it ends."""
-        await _maybe(self.native.scale(n))
+        await asyncio.shield(_maybe(self.native.scale(n)))
 
     async def add(self, n: int) -> None:
         """Launch ``n`` more workers, and return when they have started or failed to. Only for what :attr:`keeps_names`."""
