@@ -7,7 +7,7 @@ and raises BackendUnavailable when it is asked for.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -106,9 +106,12 @@ def candidates() -> dict[str, Candidate]:
     return {name: Candidate(name, tuple(found[name].values())) for name in sorted(found)}
 
 
-def backend(name: str) -> Backend[Any]:
-    """The backend of that name. Raises BackendUnavailable for one that is unknown, doubled, broken or too old or new."""
-    known = candidates()
+def backend(name: str, among: Mapping[str, Candidate] | None = None) -> Backend[Any]:
+    """The backend of that name, ``among`` those found before or, by default, all that are installed now.
+
+    Raises BackendUnavailable for one that is unknown, doubled, broken or too old or new.
+    """
+    known = candidates() if among is None else among
     if name in known:
         return known[name].load()
     raise BackendUnavailable(_unknown(name, known))

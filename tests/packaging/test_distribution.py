@@ -67,6 +67,8 @@ def test_the_plugin_of_the_docs_page_passes_the_suite_beside_the_wheel(elsewhere
         "trove-classifiers", cwd=tmp_path)  # fmt: skip
     run(elsewhere, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", tmp_path, cwd=tmp_path)
     assert "clusterhub-subprocesses 1.0" in run(elsewhere, "-m", "clusterhub", "backends", cwd=tmp_path)
-    out = run(elsewhere, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_subprocesses.py", cwd=tmp_path)
+    out = run(
+        elsewhere, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_subprocesses.py", cwd=tmp_path
+    )
     assert re.search(r"\d+ passed", out)
     assert "failed" not in out

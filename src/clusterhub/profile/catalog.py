@@ -74,7 +74,7 @@ class Catalog:
     def backend(self, name: str) -> Backend[Any]:
         """The backend of that name. Raises BackendUnavailable as the registry does."""
         if name not in self._loaded:
-            self._loaded[name] = self.candidates[name].load() if name in self.candidates else registry.backend(name)
+            self._loaded[name] = registry.backend(name, self.candidates)
         return self._loaded[name]
 
     def choose(self, profile: str | None, origin: str) -> Choice:

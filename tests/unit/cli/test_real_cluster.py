@@ -26,7 +26,9 @@ if __name__ == "__main__":
 def clusterhub(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("CLUSTERHUB_", "DASK_"))}
     if "PYTHONPATH" in kept:  # relative ones would be looked for in the other folder
-        kept["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in kept["PYTHONPATH"].split(os.pathsep))
+        kept["PYTHONPATH"] = os.pathsep.join(
+            str(Path(path).absolute()) for path in kept["PYTHONPATH"].split(os.pathsep)
+        )
     return subprocess.run(
         [sys.executable, "-m", "clusterhub", *args],
         cwd=home, env={**kept, "HOME": str(home), **env}, capture_output=True, text=True, timeout=120,

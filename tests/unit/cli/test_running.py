@@ -168,9 +168,7 @@ def test_workers_that_fail_to_come_are_a_failure(hub: Hub, api: Any) -> None:
     assert api.cluster.closed
 
 
-def test_a_cluster_that_dies_meanwhile_is_told_once(
-    hub: Hub, api: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_that_dies_meanwhile_is_told_once(hub: Hub, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "WATCH_EVERY", 0.05)
     reports = iter([api.cluster.report()])
 

@@ -1,0 +1,1 @@
+"""What clusterhub costs on top of the native thing, measured side by side: ``python -m benchmarks``."""
