@@ -230,7 +230,7 @@ class NativeDeployment:
 
     def _judge(self) -> None:
         """Count the workers that died soon after they came; one that lasted forgives them all."""
-        young = self._roster.died_young()
+        young = [address for address in self._roster.died_young() if address not in self._drained()]
         if self._roster.somebody_lasted:
             self._verdict.forgive(Trouble.YOUNG)
         elif young:
@@ -257,12 +257,15 @@ class NativeDeployment:
 
     def _leaving(self) -> set[str]:
         """Addresses of our connected workers that are being drained."""
-        drained = {address for drain in self._drains.values() for address in drain.workers}
-        return drained & set(self._roster.connected.values())
+        return self._drained() & set(self._roster.connected.values())
+
+    def _drained(self) -> set[str]:
+        """Addresses of the workers that are being drained, those included that have left a moment ago."""
+        return {address for drain in self._drains.values() for address in drain.workers}
 
     def _staying(self) -> int:
         """Workers that are planned or here, and not on their way out."""
-        return len(self._roster.living) - len(self._leaving())
+        return len(self._roster.staying(self._drained()))
 
     def _must_launch(self) -> bool:
         if self._roster.dead or self._staying() < self._wanted:

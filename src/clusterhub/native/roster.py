@@ -22,6 +22,8 @@ class _Entry:
     launched: float
     changed: float
     address: str | None = None
+    last: str = ""
+    """The address it had when it was last connected."""
     host: str = ""
     came: bool = False
     ended: str = ""
@@ -74,7 +76,8 @@ class Roster:
     def _connect(self, name: str, address: str, host: str, now: float) -> None:
         entry = self._entries[name]
         if entry.address != address:
-            entry.address, entry.host, entry.changed, entry.came, entry.ended = address, host, now, True, ""
+            entry.address = entry.last = address
+            entry.host, entry.changed, entry.came, entry.ended = host, now, True, ""
             self.anybody_came = True
         self._failures.pop(name, None)
 
@@ -138,9 +141,16 @@ class Roster:
         """As many are here as are wanted: earlier failures to start are of the past."""
         self._failures.clear()
 
+    def staying(self, leaving: Collection[str]) -> list[str]:
+        """Names of the workers that are here or on their way, without those who are leaving, also if just gone."""
+        return [name for name in self.living if self._entries[name].last not in leaving]
+
     def retired(self, addresses: Collection[str]) -> list[str]:
-        """Strike the workers of these addresses off, as they left in order; returns their names."""
-        names = [name for name, address in self.connected.items() if address in addresses]
+        """Strike the workers of these addresses off, as they left in order; returns their names.
+
+        Also of those that an observation found gone before their retirement was answered: they are not lost.
+        """
+        names = [name for name, entry in self._entries.items() if entry.last in addresses]
         for name in names:
             del self._entries[name]
         return names

@@ -15,7 +15,7 @@ from clusterhub import ClusterGone, Failure, Plan, QueueFull, Ref, SubmitRejecte
 from clusterhub._dask.draining import Drain
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.native.adaptation import Adaptation
-from simulated_queue.queue import SimulatedJob, SimulatedQueue
+from simulated_queue.queue import SimulatedJob, SimulatedQueue, uninterrupted
 
 LIVING: dict[str, SimulatedDeployment] = {}
 LIKE_FAILURES = 3
@@ -47,7 +47,12 @@ class SimulatedDeployment:
     @classmethod
     async def start(cls, plan: Plan[Any]) -> SimulatedDeployment:
         """Scheduler first, then the loop."""
-        scheduler = await Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0")
+        scheduler = Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0")
+        try:
+            await uninterrupted(scheduler.start())
+        except asyncio.CancelledError:
+            await scheduler.close()
+            raise
         deployment = LIVING[plan.name] = cls(plan, scheduler)
         deployment._spawn(deployment._loop())
         return deployment

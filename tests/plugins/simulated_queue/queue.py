@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +25,16 @@ class SimulatedJob:
     exit_code: int | None = None
     words: str = ""
     workers: list[Worker] = field(default_factory=list)
+
+
+async def uninterrupted(start: Awaitable[Any]) -> None:
+    """Let a start come to its end even when it is cancelled: a Dask server that is not let keeps its socket."""
+    starting = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        raise
 
 
 class SimulatedQueue:
@@ -101,7 +111,7 @@ class SimulatedQueue:
         elif self.fault != "never-connects" and job.state == "R":
             job.words = ""
             job.workers = workers(job.id)
-            await asyncio.gather(*job.workers)
+            await uninterrupted(asyncio.gather(*job.workers))
 
     def _running(self) -> int:
         return sum(job.state == "R" for job in self.jobs.values())

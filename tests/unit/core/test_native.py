@@ -204,6 +204,20 @@ def test_workers_that_left_in_order_are_struck_off(empty):
     assert list(states(empty)) == ["1"]
 
 
+def test_a_worker_that_left_in_order_is_not_lost_when_it_was_seen_gone_first(empty):
+    """Retiring takes a moment to be answered, and a look in between finds the worker gone."""
+    empty.observe(here("0", "1"), None, {})
+    empty.observe(here("1"), None, {})
+    assert empty.retired({"tcp://0:1"}) == ["0"]
+    assert states(empty) == {"1": UnitState.CONNECTED}
+
+
+def test_a_worker_that_is_leaving_does_not_count_even_when_it_was_seen_gone_first(empty):
+    empty.observe(here("0", "1"), None, {})
+    empty.observe(here("1"), None, {})
+    assert empty.staying({"tcp://0:1"}) == ["1"]
+
+
 def test_units_come_in_the_order_that_people_count(empty):
     names = {"10", "9", "b", "a"}
     empty.observe({}, names, {})

@@ -81,12 +81,13 @@ def test_an_interrupt_during_the_start_cleans_up(script: Start):
 
 def test_an_interrupt_of_a_wait_leaves_the_cluster_to_its_block(script: Start):
     run = script("""
+        import threading
         import clusterhub
 
         if __name__ == "__main__":
             with clusterhub.connect("simulated", workers=1, simulated={"fault": "holds"}) as cluster:
+                threading.Timer(0.5, print, ["waiting"], {"flush": True}).start()
                 try:
-                    print("waiting", flush=True)
                     cluster.wait()
                 except KeyboardInterrupt:
                     print(cluster.status.name, flush=True)
