@@ -70,7 +70,7 @@ class Life(Base):
 
     def test_a_wait_that_lasts_too_long_says_what_it_waited_for(self) -> None:
         with self.cluster(workers=self.per_unit()) as cluster:
-            cluster.scale(50 * self.per_unit())
+            cluster.scale(10 * self.per_unit())
             with pytest.raises(WaitTimeout, match="workers"):
                 cluster.wait(timeout=0.01, display=silent())
             cluster.scale(self.per_unit())

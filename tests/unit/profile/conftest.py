@@ -98,8 +98,8 @@ class Machine:
         return problems[0]
 
 
-@pytest.fixture(scope="session")
-def _hidden() -> Iterator[None]:
+@pytest.fixture
+def _hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Entry points of an installed clusterhub are left out: these tests bring backends of the same names."""
     import importlib.metadata as metadata
 
@@ -113,12 +113,8 @@ def _hidden() -> Iterator[None]:
 
     from clusterhub import registry
 
-    patched = [(registry, "entry_points"), (sources, "entry_points")]
-    for module, name in patched:
-        setattr(module, name, only_of_tests)
-    yield
-    for module, name in patched:
-        setattr(module, name, original)
+    for module in (registry, sources):
+        monkeypatch.setattr(module, "entry_points", only_of_tests)
 
 
 @pytest.fixture
