@@ -267,5 +267,7 @@ def _close_all() -> None:
     """A script that ends with its clusters open leaves none behind."""
     for cluster in list(_open):
         if not cluster._thread.stopped:
+            # Python 3.12 starts no thread any more at this point, and the loop's own ends with the interpreter.
+            cluster._inner._on_closed.clear()
             with contextlib.suppress(ClusterhubError, TimeoutError):
                 cluster._thread.run(cluster._inner.close(), timeout=EXIT_PATIENCE)
