@@ -109,12 +109,6 @@ class SchedulerLink:
             texts[address] = _lines(entries) if isinstance(entries, list | tuple) else f"no log: {entries}"
         return texts
 
-    async def versions(self) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
-        """Versions of packages on the scheduler, and on each worker by address."""
-        scheduler = await self._ask("versions")
-        workers = await self._ask("broadcast", msg={"op": "versions"}, on_error="ignore")
-        return scheduler, workers
-
     async def close(self) -> None:
         """Hang up; the scheduler goes on."""
         await self._rpc.close_rpc()

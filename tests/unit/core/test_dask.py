@@ -143,12 +143,6 @@ async def test_logs_come_for_the_scheduler_and_each_worker(small):
     assert set(await small.link.logs()) == {"scheduler", *small.addresses}
 
 
-async def test_versions_come_for_the_scheduler_and_each_worker(small):
-    scheduler, workers = await small.link.versions()
-    assert "distributed" in scheduler["packages"]
-    assert set(workers) == set(small.addresses)
-
-
 async def test_retiring_tells_who_really_went(small):
     gone = await small.link.retire(small.addresses[:1])
     assert gone == {small.addresses[0]}
@@ -199,7 +193,7 @@ async def gone_within(address: str, ask: Callable[[SchedulerLink], Awaitable[Any
     return caught.value
 
 
-@pytest.mark.parametrize("question", ["identity", "idle_since", "logs", "versions"])
+@pytest.mark.parametrize("question", ["identity", "idle_since", "logs"])
 async def test_a_dead_port_is_a_cluster_that_is_gone(question):
     address = dead_port()
     gone = await gone_within(address, lambda link: getattr(link, question)())
