@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-for _name in [name for name in os.environ if name.startswith(("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_"))]:
+for _name in [name for name in os.environ if name.startswith(("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_"))]:
     if _name != "CLUSTERHUB_LIVE":
         del os.environ[_name]
 

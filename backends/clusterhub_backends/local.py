@@ -63,6 +63,7 @@ class LocalBackend(Backend[LocalOptions]):
             Feature.IDLE_TIMEOUT,
             Feature.MAX_AGE,
             Feature.HOST,
+            Feature.LINGER,
         }
     )
 
@@ -79,8 +80,11 @@ class LocalBackend(Backend[LocalOptions]):
         if given.get("workers") is None:
             workers = min(workers, _that_fit(given.get("worker")))
         shape = {"cores": cores, "memory": str(_share_of_memory(workers))}
-        kept = {"lifecycle": {"idle_timeout": "never", "max_age": "never"}, "worker": shape}
-        return kept if given.get("workers") is not None else {**kept, "workers": workers}
+        supplied: dict[str, Any] = {"worker": shape}
+        if not _in_keeper(given):
+            # It ends with its process, and whoever has that before their eyes needs no second end.
+            supplied["lifecycle"] = {"idle_timeout": "never", "max_age": "never"}
+        return supplied if given.get("workers") is not None else {**supplied, "workers": workers}
 
     def refusals(self, spec: ClusterSpec, options: LocalOptions) -> Mapping[str, str]:
         """What this machine has not got."""
@@ -96,8 +100,8 @@ class LocalBackend(Backend[LocalOptions]):
             reasons[Feature.GPUS] = "threads of one process share its GPUs; set local.processes: true"
         if spec.environment.variables and not options.processes:
             reasons[Feature.VARIABLES] = "threads share this process's environment; set local.processes: true"
-        if spec.lifecycle.host in ("process", "job"):
-            reasons[Feature.HOST] = "local clusters live in the calling process; leave it auto or inline"
+        if spec.lifecycle.host == "job":
+            reasons[Feature.HOST] = "there is no batch system to run in; write process, or leave it auto"
         if spec.network.tls is True and not _can_encrypt():
             reasons[Feature.TLS] = "keys are made with cryptography; pip install cryptography"
         if spec.network.interface not in ("auto", *_interfaces()):
@@ -136,6 +140,11 @@ class LocalBackend(Backend[LocalOptions]):
         return await NativeDeployment.of(_cluster(plan), plan)
 
 
+def _in_keeper(given: Mapping[str, Any]) -> bool:
+    lifecycle = given.get("lifecycle")
+    return isinstance(lifecycle, Mapping) and lifecycle.get("host") == "process"
+
+
 def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
     from distributed import LocalCluster
 
@@ -150,11 +159,13 @@ def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
         "processes": options.processes,
         "asynchronous": True,
         "name": plan.name,
-        "security": _security(spec, exposed),
+        "security": plan.tls.security() if plan.tls is not None else _security(spec, exposed),
+        # A keeper is reached from other processes only; by default threads of one process talk within it.
+        "protocol": f"{'tls' if plan.tls is not None else 'tcp'}://" if spec.lifecycle.host == "process" else None,
         "interface": spec.network.interface if exposed else None,
         "dashboard_address": _dashboard_address() if options.dashboard else "127.0.0.1:0",
         # Without a dashboard the scheduler still serves its metrics: not on the port that others' dashboards want.
-        "scheduler_kwargs": {"dashboard": options.dashboard},
+        "scheduler_kwargs": {"dashboard": options.dashboard, "http_prefix": plan.dashboard_prefix or "/"},
     }
     if spec.storage.scratch:
         arguments["local_directory"] = _expanded(spec.storage.scratch)

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clusterhub import aio
-    from clusterhub.api import check, connect, plan, profiles
+    from clusterhub.api import attach, check, clusters, connect, plan, profiles
     from clusterhub.backend import (
         CONTRACT,
         Backend,
         Deployment,
         Document,
         Feature,
+        HostsScheduler,
         NoOptions,
         Plan,
         Ref,
+        Standalone,
         SupportsAttach,
+        SupportsCleanup,
         Unit,
         UnitState,
     )
@@ -44,17 +47,20 @@ if TYPE_CHECKING:
     from clusterhub.spec import ClusterSpec, Frozen, Worker, Workers
 
 _HOMES = {
-    "api": ("check", "connect", "plan", "profiles"),
+    "api": ("attach", "check", "clusters", "connect", "plan", "profiles"),
     "backend": (
         "CONTRACT",
         "Backend",
         "Deployment",
         "Document",
         "Feature",
+        "HostsScheduler",
         "NoOptions",
         "Plan",
         "Ref",
+        "Standalone",
         "SupportsAttach",
+        "SupportsCleanup",
         "Unit",
         "UnitState",
     ),
@@ -96,6 +102,7 @@ __all__ = [
     "Failure",
     "Feature",
     "Frozen",
+    "HostsScheduler",
     "NativeDeployment",
     "NoOptions",
     "Overrides",
@@ -103,8 +110,10 @@ __all__ = [
     "Problem",
     "QueueFull",
     "Ref",
+    "Standalone",
     "SubmitRejected",
     "SupportsAttach",
+    "SupportsCleanup",
     "Unit",
     "UnitState",
     "Unsupported",
@@ -113,7 +122,9 @@ __all__ = [
     "Workers",
     "WorkersFailed",
     "aio",
+    "attach",
     "check",
+    "clusters",
     "connect",
     "plan",
     "profiles",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from clusterhub.api.attaching import found
 from clusterhub.api.connecting import prepare, refuse_unusable
 from clusterhub.cluster import AsyncCluster
 from clusterhub.profile import Overrides
 from clusterhub.spec import ClusterSpec
 
-__all__ = ["AsyncCluster", "connect"]
+__all__ = ["AsyncCluster", "attach", "connect"]
 
 
 def connect(
@@ -19,10 +20,15 @@ def connect(
     keep: bool = False,
     **overrides: Unpack[Overrides],
 ) -> AsyncCluster:
-    """The cluster that ``clusterhub.connect`` would make, to be awaited or entered with ``async with``.
+    """The cluster that ``clusterhub.connect`` would make or find, to be awaited or entered with ``async with``.
 
     Raises as that does; what can be refused is refused here, before it is awaited.
     """
-    resolved, plan = prepare(profile, name, keep, overrides)
-    refuse_unusable(resolved)
-    return AsyncCluster(resolved, plan)
+    prepared = prepare(profile, name, keep, overrides)
+    refuse_unusable(prepared.resolved)
+    return AsyncCluster(prepared.plan, prepared.opening())
+
+
+def attach(name: str) -> AsyncCluster:
+    """The living cluster that ``clusterhub.attach`` would find, to be awaited or entered with ``async with``."""
+    return AsyncCluster(*found(name))

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, Field, JsonValue, SerializeAsAny
 
 from clusterhub.errors import Failure, Unsupported
-from clusterhub.spec import ClusterSpec, Frozen
+from clusterhub.spec import ClusterSpec, Frozen, Workers
+from clusterhub.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from distributed import Security
+    from distributed import Scheduler, Security
 
 CONTRACT = 1
 """The version of this contract. It rises when a backend written for the one before would no longer work."""
@@ -148,8 +149,25 @@ class NoOptions(Frozen):
     """For a backend that has no options of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One value of a resolved profile."""
+
+    path: str
+    """The dotted key: ``worker.memory``, ``pbs.queue``."""
+    text: str
+    """The value as one would write it, except that secrets are hidden."""
+    origin: str
+    """``~/.clusterhub.yaml:9``, ``call``, ``backend local``, ``default``."""
+    is_default: bool
+    """Whether nobody said it: the vocabulary or the backend supplies it."""
+
+
 class Plan(Frozen, Generic[O]):
-    """What a cluster will be, decided before anything is sent; it is plain data and crosses processes as JSON."""
+    """What a cluster will be, decided before anything is sent; it is plain data and crosses processes as JSON.
+
+    A backend fills in what it would send. Who asked for it, under which profile, is added by the hub.
+    """
 
     name: str
     backend: str
@@ -157,6 +175,18 @@ class Plan(Frozen, Generic[O]):
     options: SerializeAsAny[O]
     summary: str = ""
     documents: tuple[Document, ...] = ()
+    profile: str = ""
+    """The profile that was asked for; empty where none was."""
+    unit_noun: str = "unit"
+    """What people call one of its units."""
+    values: tuple[Leaf, ...] = ()
+    """Every value of the profile with the place it was said, secrets hidden."""
+    uid: str = ""
+    """Unique among all clusters of all times: what their jobs are named by."""
+    tls: TlsFiles | None = None
+    """The keys to use, where the hub has made some: the backend uses these and makes none of its own."""
+    dashboard_prefix: str = Field(default="", repr=False)
+    """Where not empty: the secret path below which the scheduler serves its dashboard, as its ``http_prefix``."""
 
 
 class Ref(Frozen):
@@ -216,6 +246,53 @@ class Deployment(Protocol):
         """End everything that this deployment started; with ``shutdown=False`` only let go of it. Idempotent."""
 
 
+@runtime_checkable
+class HostsScheduler(Deployment, Protocol):
+    """A deployment whose scheduler runs in the process that started it. A backend that offers ``Feature.HOST`` starts such
+    ones: their cluster can then live in a keeper, which answers through that scheduler."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler itself."""
+
+
+@runtime_checkable
+class Standalone(Deployment, Protocol):
+    """A deployment that does not live in the process that uses it, and so can be kept, let go of and found again."""
+
+    @property
+    def plan(self) -> Plan[Any]:
+        """What it was started from; an attached facade has no other source."""
+
+    @property
+    def target(self) -> Workers:
+        """How many workers were asked for last, as far as known here."""
+
+    @property
+    def started(self) -> datetime:
+        """When it was started; with a time zone."""
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody chose its name: then it outlives its creators for a while, to be found again."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it outlives its creators for good."""
+
+    async def observe(self) -> tuple[Sequence[Unit], Failure | None]:
+        """What ``units`` and ``failure`` say, of one moment; refreshes :attr:`target` and :attr:`kept`."""
+
+    async def keep(self) -> None:
+        """From now on it ends only when it is told to, or by its idle timeout or age."""
+
+    async def release(self) -> bool:
+        """This process needs it no more: it ends, unless it is kept or other processes hold it.
+
+        Returns whether it ended, and when all of it has.
+        """
+
+
 class Backend(ABC, Generic[O]):
     """What one cluster manager can do and how it is asked. Stateless: constructed without arguments, cheap, reusable."""
 
@@ -231,6 +308,8 @@ class Backend(ABC, Generic[O]):
     """What people call one of its units: job, pod, process."""
     remote: ClassVar[bool] = True
     """Whether workers run elsewhere, and so cost somebody something when they are forgotten."""
+    home: ClassVar[Literal["inline", "process"]] = "inline"
+    """Where ``lifecycle.host: auto`` puts an unnamed cluster: into the calling process, or into a keeper beside it."""
 
     def load(self) -> None:
         """Import the native library, on the caller's thread. Raises BackendUnavailable with the line that installs it."""
@@ -279,6 +358,14 @@ class SupportsAttach(Protocol):
 
     async def discover(self) -> Sequence[Ref]:
         """The clusters of this user that are alive."""
+
+
+@runtime_checkable
+class SupportsCleanup(Protocol):
+    """A backend whose units can outlive a keeper that was killed."""
+
+    async def clean_up(self, ref: Ref, uid: str) -> Sequence[str]:
+        """End what is left of the cluster of that uid, and nothing else; the names of the units that were ended."""
 
 
 def refuse_unsupported(

@@ -24,10 +24,11 @@ class ClusterhubError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process boundaries (a keeper, `multiprocessing`), and their constructors take keywords.
-        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+        return (rebuilt, (type(self), self.args, self.__dict__.copy()))
 
 
-def _rebuild(cls: type[ClusterhubError], args: tuple[object, ...], state: Mapping[str, object]) -> ClusterhubError:
+def rebuilt(cls: type[ClusterhubError], args: tuple[object, ...], state: Mapping[str, object]) -> ClusterhubError:
+    """An error of that type with these parts, whatever its constructor takes."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

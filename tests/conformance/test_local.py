@@ -22,3 +22,11 @@ class TestLocalThreads(BackendConformance):
     def lose_worker(self, cluster: Cluster) -> None:
         worker = next(iter(cluster.native.workers.values()))
         asyncio.run_coroutine_threadsafe(worker.close(), cluster.loop.asyncio_loop).result(30)
+
+
+class TestLocalInKeeper(BackendConformance):
+    """Nothing of the contract depends on where the cluster lives."""
+
+    backend = "local"
+    overrides = {**TestLocalProcesses.overrides, "lifecycle": {"host": "process"}}
+    broken = TestLocalProcesses.broken

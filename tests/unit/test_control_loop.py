@@ -197,7 +197,7 @@ async def test_an_asynchronous_client_of_a_blocking_cluster_can_await_its_worker
 
 
 async def test_two_living_clusters_of_one_name_are_refused() -> None:
-    options: Any = {"workers": 0, "worker": SMALL, "local": {"processes": False}}
+    options: Any = {"workers": 0, "worker": SMALL, "local": {"processes": False}, "lifecycle": {"host": "inline"}}
     async with clusterhub.aio.connect("local", name="eddies", **options):
         with pytest.raises(ConfigError, match="eddies"):
             await clusterhub.aio.connect("local", name="eddies", **options)

@@ -28,9 +28,9 @@ class SchedulerLink:
         args = security.get_connection_args("client") if security is not None else None
         self._rpc = rpc(address, connection_args=args, timeout=patience)
 
-    async def _ask(self, call: str, **arguments: Any) -> Any:
+    async def ask(self, operation: str, **arguments: Any) -> Any:
         async with self._told_apart(self._patience):
-            return await getattr(self._rpc, call)(**arguments)
+            return await getattr(self._rpc, operation)(**arguments)
 
     @asynccontextmanager
     async def _told_apart(self, patience: float | None) -> AsyncIterator[None]:
@@ -52,20 +52,20 @@ class SchedulerLink:
 
         Not ``Client.scheduler_info()``, whose cached answer can have lost its workers.
         """
-        answer: dict[str, Any] = await self._ask("identity", n_workers=-1)
+        answer: dict[str, Any] = await self.ask("identity", n_workers=-1)
         return answer
 
     async def adaptive_target(self, target_duration: float) -> int:
         """How many workers the present work would keep busy, if each finished its share in ``target_duration`` s."""
-        return int(await self._ask("adaptive_target", target_duration=target_duration))
+        return int(await self.ask("adaptive_target", target_duration=target_duration))
 
     async def workers_to_close(self, n: int) -> list[str]:
         """Addresses of up to ``n`` workers that would be missed least: idle first, then those with the least data."""
-        return list(await self._ask("workers_to_close", n=n, attribute="address"))
+        return list(await self.ask("workers_to_close", n=n, attribute="address"))
 
     async def idle_since(self) -> float | None:
         """Since when (Unix time, the scheduler's clock) nothing has been processing, or None while something is."""
-        answer: float | None = await self._ask("check_idle")
+        answer: float | None = await self.ask("check_idle")
         return answer
 
     async def retire(self, workers: Sequence[str]) -> frozenset[str]:
@@ -88,7 +88,7 @@ class SchedulerLink:
         from distributed.protocol import deserialize
         from distributed.protocol.serialize import Serialized
 
-        answer = await self._ask(
+        answer = await self.ask(
             "run_function",
             function=_by_value(function),
             kwargs=cloudpickle.dumps(arguments),
@@ -101,8 +101,8 @@ class SchedulerLink:
 
     async def logs(self) -> Mapping[str, str]:
         """The latest log lines of the scheduler (under ``scheduler``) and of every worker (by address)."""
-        scheduler = await self._ask("get_logs")
-        workers = await self._ask("worker_logs")
+        scheduler = await self.ask("get_logs")
+        workers = await self.ask("worker_logs")
         texts = {"scheduler": _lines(scheduler)}
         for address, entries in workers.items():
             # A worker that did not answer is an exception in the scheduler's reply.

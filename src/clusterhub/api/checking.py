@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Unpack
 
-from clusterhub.api.connecting import new_name
+from clusterhub.api.connecting import new_name, planned
 from clusterhub.backend import Plan, refuse_unsupported
 from clusterhub.errors import ClusterhubError
 from clusterhub.profile import Overrides, Resolved, resolve
@@ -114,15 +115,15 @@ def _honours(resolved: Resolved) -> str:
 
 
 def _planned(resolved: Resolved, workers: int | None = None) -> Plan[Any]:
-    spec = resolved.spec
     if workers is not None:
-        spec = spec.model_copy(update={"workers": type(spec.workers).exactly(workers)})
-    return resolved.backend.plan(new_name(f"check-{resolved.profile}"), spec, resolved.options)
+        spec = resolved.spec.model_copy(update={"workers": type(resolved.spec.workers).exactly(workers)})
+        resolved = replace(resolved, spec=spec)
+    return planned(resolved, new_name(f"check-{resolved.profile}"))
 
 
 def _one_worker(resolved: Resolved) -> Iterator[Step]:
     """Start one worker, compute on it, compare versions, end it; each stage with its time."""
-    from clusterhub.cluster import Cluster
+    from clusterhub.cluster import Cluster, Opening
     from clusterhub.display.waiting import silent
 
     title, began = "one worker", time.monotonic()
@@ -135,7 +136,8 @@ def _one_worker(resolved: Resolved) -> Iterator[Step]:
         began = now
 
     try:
-        with Cluster(resolved, _planned(resolved, workers=1)) as cluster:
+        one = _planned(resolved, workers=1)
+        with Cluster(one, Opening(partial(resolved.backend.start, one))) as cluster:
             lap("scheduler up")
             cluster.wait(1, timeout=START_PATIENCE, display=silent())
             lap("connected")

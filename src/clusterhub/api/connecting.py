@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import secrets
+import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from clusterhub.backend import Plan, refuse_unsupported
+from clusterhub.backend import Backend, Feature, Plan, SupportsAttach, refuse_unsupported
 from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
 from clusterhub.profile import Overrides, Resolved, resolve
 from clusterhub.spec import ClusterSpec
 
 if TYPE_CHECKING:
-    from clusterhub.cluster import Cluster
+    from clusterhub.cluster import Cluster, Opening
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 """What every system takes: a job's name in PBS, a DNS label in Kubernetes with room for a suffix."""
@@ -31,37 +34,108 @@ def connect(
     ``overrides`` carry the names of the spec: ``workers=20``, ``worker={"memory": "8 GiB"}``, ``pbs={"queue": "big"}``.
     Without a profile: ``CLUSTERHUB_PROFILE``, else the config's ``default``, else ``local``.
 
-    Raises ConfigError (every problem, with where it was written), BackendUnavailable and Unsupported before anything is
-    started, and WorkersFailed or SubmitRejected when the start fails; nothing is left of it then.
+    With a ``name`` that lives, it is that cluster, told to have the ``workers`` that are given here. One that is named
+    outlives this process for ``lifecycle.linger``, so that a restarted notebook finds it again; with ``keep`` it lives
+    until it is told to end, is idle for ``lifecycle.idle_timeout`` or reaches ``lifecycle.max_age``.
+
+    Raises ConfigError (every problem, with where it was written; a living cluster of that name and another shape),
+    BackendUnavailable and Unsupported before anything is started, and WorkersFailed or SubmitRejected when the start
+    fails; nothing is left of it then.
     """
-    resolved, planned = prepare(profile, name, keep, overrides)
-    refuse_unusable(resolved)
+    prepared = prepare(profile, name, keep, overrides)
+    refuse_unusable(prepared.resolved)
     from clusterhub.cluster import Cluster
 
-    return Cluster(resolved, planned)
+    return Cluster(prepared.plan, prepared.opening())
 
 
 def plan(profile: str | ClusterSpec | None = None, **overrides: Unpack[Overrides]) -> Plan[Any]:
     """What ``connect`` would send (job script, manifest, request), and sends nothing. Raises as ``connect`` does."""
-    return prepare(profile, None, False, overrides)[1]
+    return prepare(profile, None, False, overrides).plan
 
 
-def prepare(
-    profile: str | ClusterSpec | None, name: str | None, keep: bool, overrides: Mapping[str, Any]
-) -> tuple[Resolved, Plan[Any]]:
+@dataclass(frozen=True)
+class Prepared:
+    """A cluster that can be started: nothing is left to refuse."""
+
+    resolved: Resolved
+    plan: Plan[Any]
+    in_keeper: bool
+    """Whether it lives in a process of its own."""
+    named: bool
+    keep: bool
+    workers_said: bool
+    """Whether the call itself says how many workers it wants."""
+
+    def opening(self) -> Opening:
+        """How a facade starts it, or finds the one that has its name already."""
+        from clusterhub.cluster import Opening
+
+        if not self.in_keeper:
+            return Opening(partial(self.resolved.backend.start, self.plan))
+        from clusterhub import keeper
+
+        target = self.plan.spec.workers if self.workers_said else None
+        start = partial(keeper.start, self.plan, named=self.named, kept=self.keep, target=target)
+        return Opening(start, inline=False)
+
+
+def prepare(profile: str | ClusterSpec | None, name: str | None, keep: bool, overrides: Mapping[str, Any]) -> Prepared:
     """The resolved profile and its plan, with everything refused that cannot be honoured. Starts nothing."""
     if name is not None:
-        _check_name(name)
+        check_name(name)
     resolved = resolve(profile, overrides)
     backend = resolved.backend
     # On the caller's thread: dask_jobqueue replaces signal handlers when it is imported, and fails on another (its #667).
     backend.load()
-    if keep:
-        raise Unsupported(
-            backend.name, {"keep": "clusters end with the process that made them in this version; leave keep out"}
-        )
+    host = _host(resolved, outlives_us=name is not None or keep)
+    if host == "process" and resolved.spec.lifecycle.host == "auto":
+        resolved = resolve(profile, _with_host(overrides, host))
+    if keep and host != "process":
+        raise Unsupported(backend.name, {"keep": _no_keep(backend)}, origins={}, support=resolved.spec.support)
     refuse_unsupported(backend, resolved.spec, resolved.options, resolved.origins)
-    return resolved, backend.plan(name or new_name(resolved.profile), resolved.spec, resolved.options)
+    return Prepared(
+        resolved=resolved,
+        plan=planned(resolved, name or new_name(resolved.profile)),
+        in_keeper=host == "process",
+        named=name is not None,
+        keep=keep,
+        workers_said=overrides.get("workers") is not None,
+    )
+
+
+def planned(resolved: Resolved, name: str) -> Plan[Any]:
+    """The backend's plan, with what only the hub knows."""
+    plain: Plan[Any] = resolved.backend.plan(name, resolved.spec, resolved.options)
+    return plain.model_copy(
+        update={
+            "profile": resolved.profile,
+            "unit_noun": resolved.backend.unit_noun,
+            "values": tuple(resolved.leaves()),
+            "uid": uuid.uuid4().hex,
+        }
+    )
+
+
+def _host(resolved: Resolved, *, outlives_us: bool) -> Literal["inline", "process", "job"]:
+    """Where the cluster is to live: as the profile says, else where what is asked of it can be kept."""
+    asked, backend = resolved.spec.lifecycle.host, resolved.backend
+    if asked != "auto":
+        return asked
+    if Feature.HOST not in backend.features or isinstance(backend, SupportsAttach):
+        return "inline"  # it lives elsewhere anyway, or cannot
+    return "process" if outlives_us else backend.home
+
+
+def _with_host(overrides: Mapping[str, Any], host: str) -> dict[str, Any]:
+    said = overrides.get("lifecycle")
+    return {**overrides, "lifecycle": {**(said if isinstance(said, Mapping) else {}), "host": host}}
+
+
+def _no_keep(backend: Backend[Any]) -> str:
+    if Feature.HOST in backend.features:
+        return "with lifecycle.host: inline it ends with the process that made it; leave lifecycle.host auto"
+    return "its clusters end with the process that made them; leave keep out"
 
 
 def refuse_unusable(resolved: Resolved) -> None:
@@ -71,7 +145,8 @@ def refuse_unusable(resolved: Resolved) -> None:
         raise BackendUnavailable(f"{resolved.profile} cannot be used here: {reason}{support}")
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ConfigError for a name that no cluster can have."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigError.of(
             "a name has 1 to 40 lower-case letters, digits and -, and neither begins nor ends with -",

@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from clusterhub._dask.client import client_of
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub._dask.status import Status
-from clusterhub.backend import Deployment, Plan, Unit
+from clusterhub.backend import Deployment, Plan, Standalone, Unit
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Display, Report, choose
-from clusterhub.errors import ClusterGone, ConfigError, Failure
-from clusterhub.profile import Resolved
+from clusterhub.errors import ClusterGone, ConfigError, Failure, Unsupported
 from clusterhub.spec import Workers
 
 if TYPE_CHECKING:
@@ -29,6 +28,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a facade comes by its cluster, and what it owes it in the end."""
+
+    open: Callable[[], Awaitable[Deployment]]
+    """Starts it, or finds it."""
+    owner: bool = True
+    """Whether closing the facade ends the cluster, unless it is kept."""
+    inline: bool = True
+    """Whether it lives in this process."""
 
 
 _by_name: weakref.WeakValueDictionary[str, AsyncCluster] = weakref.WeakValueDictionary()
@@ -41,13 +52,14 @@ class AsyncCluster:
     ``scheduler_info``, ``wait_for_workers``, ``get_logs``, ``dashboard_link``.
     """
 
-    def __init__(self, resolved: Resolved, plan: Plan[Any]) -> None:
-        self._resolved = resolved
+    def __init__(self, plan: Plan[Any], opening: Opening) -> None:
         self._plan = plan
-        self._targets = Targets(resolved)
+        self._opening = opening
+        self._targets = Targets(plan)
         self._deployment: Deployment | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._lives_on = False
         self._awaiting = 0
         self._orders = asyncio.Lock()
         self._status = Status.created
@@ -92,6 +104,17 @@ class AsyncCluster:
         return self
 
     async def _begin(self) -> None:
+        if self._opening.inline:
+            self._claim_name()
+        try:
+            self._adopt(await self._opening.open())
+        except BaseException:
+            self._status = Status.failed
+            raise
+        self._status = Status.running
+
+    def _claim_name(self) -> None:
+        """Names of clusters that live in this process are known to nobody else, and are told apart here."""
         other = _by_name.get(self.name)
         if other is not None and other.status is Status.running:
             self._status = Status.failed
@@ -101,22 +124,75 @@ class AsyncCluster:
                 path=f"name = {self.name!r}",
             )
         _by_name[self.name] = self
-        try:
-            self._deployment = await self._resolved.backend.start(self._plan)
-        except BaseException:
-            self._status = Status.failed
-            raise
+
+    def _adopt(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._began = datetime.now(UTC)
-        self._status = Status.running
+        if isinstance(deployment, Standalone):  # it may be older than we are, and have been told other things since
+            self._plan, self._began = deployment.plan, deployment.started
+            self._targets = Targets(self._plan)
+            self._targets.now = deployment.target
 
     async def close(self) -> None:
-        """End the cluster and everything that it started. Idempotent, and safe from several places at once."""
+        """Need it no more. Idempotent, and safe from several places at once.
+
+        What was made by ``connect`` ends, with all that it started; a cluster that is kept, that was attached to, or that
+        other processes hold as well is left running.
+        """
+        await self._end(self._closed)
+
+    async def shutdown(self) -> None:
+        """End the cluster, and return when all that it started has ended, whoever made or keeps it. Idempotent."""
+        if self._lives_on:
+            raise ClusterGone(
+                f"this object let go of {self.name} already; clusterhub.attach({self.name!r}).shutdown() ends it"
+            )
+        await self._end(self._shut_down)
+
+    async def detach(self) -> None:
+        """Leave the cluster running: from now on it is kept, and this object is done with it.
+
+        ``clusterhub.attach(name)`` finds it again. Raises Unsupported for one that lives in this process.
+        """
+        deployment = self._alive()
+        if not isinstance(deployment, Standalone):
+            raise Unsupported(
+                self._plan.backend,
+                {"detach": "it lives in this process, and ends with it; connect with name= or keep=True instead"},
+            )
+        await self._guarded(deployment.keep())
+        await self.close()
+
+    async def _leave(self) -> None:
+        """This process ends, or nobody holds this object any more: what can live on without us does so for its while."""
+        await self._end(self._left)
+
+    async def _end(self, how: Callable[[Deployment], Awaitable[None]]) -> None:
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name=f"clusterhub-close-{self.name}")
+            self._closing = asyncio.create_task(self._close(how), name=f"clusterhub-close-{self.name}")
         # Shielded: one of several who wait for the end must not stop it for the others.
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
+    async def _closed(self, deployment: Deployment) -> None:
+        if not self._opening.owner:
+            self._lives_on = True
+            await deployment.close(shutdown=False)
+        elif isinstance(deployment, Standalone):
+            self._lives_on = not await deployment.release()
+        else:
+            await deployment.close()
+
+    async def _shut_down(self, deployment: Deployment) -> None:
+        await deployment.close()
+
+    async def _left(self, deployment: Deployment) -> None:
+        if self.outlives_us:
+            self._lives_on = True
+            await deployment.close(shutdown=False)
+        else:
+            await self._closed(deployment)
+
+    async def _close(self, how: Callable[[Deployment], Awaitable[None]]) -> None:
         if self._status is not Status.closed:  # found gone already: what is left of it here has to end all the same
             self._status = Status.closing
         if self._starting is not None and not self._starting.done():
@@ -126,11 +202,19 @@ class AsyncCluster:
             if self._link is not None:
                 await self._link.close()
             if self._deployment is not None:
-                await self._deployment.close()
+                await how(self._deployment)
         finally:
             self._status = Status.closed
             for closed in self._on_closed:
                 closed()
+
+    @property
+    def outlives_us(self) -> bool:
+        """Whether it stays for a while when this process ends without closing it."""
+        deployment = self._deployment
+        if not self._opening.owner:
+            return True
+        return isinstance(deployment, Standalone) and (deployment.named or deployment.kept)
 
     @property
     def status(self) -> Status:
@@ -185,6 +269,11 @@ class AsyncCluster:
     # What it tells
 
     @property
+    def kept(self) -> bool:
+        """Whether it outlives the process that made it, until it is told to end."""
+        return isinstance(self._deployment, Standalone) and self._deployment.kept
+
+    @property
     def minimum(self) -> int:
         """The fewest workers of the present target."""
         return self._targets.now.minimum
@@ -200,14 +289,12 @@ class AsyncCluster:
 
     async def report(self) -> Report:
         """What was asked and what is there: queued, running, connected and failed, with reasons."""
-        deployment = self._alive()
-        units = await self.units()
-        failure = await self._guarded(deployment.failure())
+        units, failure = await self._observed()
         report = self._last_report = Report(
             name=self.name,
-            profile=self._resolved.profile,
-            backend=self._resolved.backend.name,
-            unit_noun=self._resolved.backend.unit_noun,
+            profile=self._plan.profile,
+            backend=self._plan.backend,
+            unit_noun=self._plan.unit_noun,
             target=self._targets.now,
             connected=sum(len(unit.workers) for unit in units),
             units=tuple(units),
@@ -215,17 +302,23 @@ class AsyncCluster:
             scheduler_address=self.scheduler_address,
             dashboard_link=self.dashboard_link,
             started=self._began,
-            support=self._resolved.spec.support,
+            support=self._plan.spec.support,
         )
         return report
 
+    async def _observed(self) -> tuple[Sequence[Unit], Failure | None]:
+        deployment = self._alive()
+        if not isinstance(deployment, Standalone):
+            return await self._guarded(deployment.units()), await self._guarded(deployment.failure())
+        units, failure = await self._guarded(deployment.observe())
+        if not self._orders.locked():  # an order of ours that is under way is newer than what was heard
+            self._targets.now = deployment.target
+        return units, failure
+
     def _with_origin(self, failure: Failure) -> Failure:
         """A backend names the key that decides it (``environment.python``); where that was written, only we know."""
-        origin = self._resolved.origins.get(failure.because)
-        if origin is None:
-            return failure
-        text = next((leaf.text for leaf in self._resolved.leaves() if leaf.path == failure.because), "")
-        return replace(failure, because=f"{origin}  {failure.because} = {text}")
+        leaf = next((leaf for leaf in self._plan.values if leaf.path == failure.because), None)
+        return failure if leaf is None else replace(failure, because=f"{leaf.origin}  {leaf.path} = {leaf.text}")
 
     async def wait(
         self, n: int | None = None, timeout: str | float | None = None, *, display: Display | None = None
@@ -296,9 +389,10 @@ class AsyncCluster:
         await self.wait(n_workers, timeout, display=silent())
 
     async def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> dict[str, str]:
-        """Dask's own: logs by name. ``cluster`` has none of its own here."""
+        """Dask's own: logs by name. ``cluster`` means its keeper's, where it has one."""
         texts = await self.logs()
-        return {name: text for name, text in texts.items() if (scheduler if name == "scheduler" else workers)}
+        wanted = {"keeper": cluster, "scheduler": scheduler}
+        return {name: text for name, text in texts.items() if wanted.get(name, workers)}
 
     @property
     def scheduler_info(self) -> dict[str, Any]:
@@ -347,7 +441,7 @@ class AsyncCluster:
             raise
 
     def __repr__(self) -> str:
-        kind, profile = type(self).__name__, self._resolved.profile
+        kind, profile = type(self).__name__, self._plan.profile
         return f"<{kind} {self.name} on {profile}: {self._status.name}, {self._targets.now} workers>"
 
     def _repr_html_(self) -> str:

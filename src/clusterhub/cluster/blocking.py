@@ -7,7 +7,7 @@ import contextlib
 import time
 import warnings
 import weakref
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -15,10 +15,9 @@ from clusterhub._dask.client import client_of
 from clusterhub._dask.loop import LoopThread, in_spawned_child
 from clusterhub._dask.status import Status
 from clusterhub.backend import Plan, Unit
-from clusterhub.cluster.asynchronous import AsyncCluster
+from clusterhub.cluster.asynchronous import AsyncCluster, Opening
 from clusterhub.display import Display, Report
 from clusterhub.errors import ClusterGone, ClusterhubError
-from clusterhub.profile import Resolved
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -36,14 +35,14 @@ class Cluster:
     clusters works with it: ``Client(cluster)``, ``status``, ``scheduler_info``, ``wait_for_workers``, ``get_logs``.
     """
 
-    def __init__(self, resolved: Resolved, plan: Plan[Any]) -> None:
-        """Start what was planned, and return once a client can connect."""
+    def __init__(self, plan: Plan[Any], opening: Opening) -> None:
+        """Start what was planned, or find it, and return once a client can connect."""
         if in_spawned_child():
             raise ClusterhubError(
                 "this process is a worker that is importing your script, and the script would start a cluster of its own"
                 " in it: put what starts the cluster under  if __name__ == '__main__':"
             )
-        self._inner = AsyncCluster(resolved, plan)
+        self._inner = AsyncCluster(plan, opening)
         self._thread = LoopThread()
         _open.add(self)  # from now on: an interrupt of the clean-up after an interrupt leaves the rest to the exit
         try:
@@ -58,15 +57,30 @@ class Cluster:
     # Life
 
     def close(self) -> Any:
-        """End the cluster and everything that it started. Idempotent.
+        """Need it no more. Idempotent.
 
-        On the cluster's own event loop, where ``Client.shutdown()`` calls it, it returns what has to be awaited; elsewhere
-        what may be, since an asynchronous client awaits whatever this returns.
+        What was made by ``connect`` ends, with all that it started; a cluster that is kept, that was attached to, or that
+        other processes hold as well is left running. On the cluster's own event loop, where ``Client.shutdown()`` calls it,
+        it returns what has to be awaited; elsewhere what may be, since an asynchronous client awaits whatever this returns.
         """
+        return self._end(self._inner.close)
+
+    def shutdown(self) -> Any:
+        """End the cluster, and return when all that it started has ended, whoever made or keeps it. Idempotent."""
+        return self._end(self._inner.shutdown)
+
+    def detach(self) -> Any:
+        """Leave the cluster running: from now on it is kept, and this object is done with it.
+
+        ``clusterhub.attach(name)`` finds it again. Raises Unsupported for one that lives in this process.
+        """
+        return self._end(self._inner.detach)
+
+    def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> Any:
         if self._thread.here:
-            return self._inner.close()
+            return end()
         if not self._thread.stopped:
-            self._call(self._inner.close())
+            self._call(end())
             self._thread.stop()
         _open.discard(self)  # not before: an interrupt in the middle leaves the rest to the interpreter's end
         return Done()
@@ -88,8 +102,9 @@ class Cluster:
         thread = getattr(self, "_thread", None)
         if thread is None or thread.stopped or self._inner.status is Status.closed:
             return
-        warnings.warn(f"{self!r} was dropped without close(), and ends now", ResourceWarning, stacklevel=2)
-        thread.submit(self._inner.close())
+        if not self._inner.outlives_us:
+            warnings.warn(f"{self!r} was dropped without close(), and ends now", ResourceWarning, stacklevel=2)
+        thread.submit(self._inner._leave())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -168,6 +183,11 @@ class Cluster:
     def name(self) -> str:
         """What the cluster is called."""
         return self._inner.name
+
+    @property
+    def kept(self) -> bool:
+        """Whether it outlives the process that made it, until it is told to end."""
+        return self._inner.kept
 
     @property
     def minimum(self) -> int:
@@ -264,10 +284,10 @@ _open: weakref.WeakSet[Cluster] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """A script that ends with its clusters open leaves none behind."""
+    """A script that ends with its clusters open leaves none behind, but those that are to be found again."""
     for cluster in list(_open):
         if not cluster._thread.stopped:
             # Python 3.12 starts no thread any more at this point, and the loop's own ends with the interpreter.
             cluster._inner._on_closed.clear()
             with contextlib.suppress(ClusterhubError, TimeoutError):
-                cluster._thread.run(cluster._inner.close(), timeout=EXIT_PATIENCE)
+                cluster._thread.run(cluster._inner._leave(), timeout=EXIT_PATIENCE)

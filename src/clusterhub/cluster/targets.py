@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clusterhub.backend import Plan
 from clusterhub.errors import ConfigError, Problem
-from clusterhub.profile import Resolved, foreign_argument
+from clusterhub.profile import foreign_argument
 from clusterhub.spec import LARGEST_COUNT, Workers
 
 
 class Targets:
     """The target of one cluster, and what it may become within its profile's limits."""
 
-    def __init__(self, resolved: Resolved) -> None:
-        self._limit = resolved.spec.limits.workers
-        self._limit_origin = resolved.origins.get("limits.workers", "")
-        self._profile = resolved.spec.workers
-        self.now = resolved.spec.workers
+    def __init__(self, plan: Plan[Any]) -> None:
+        self._limit = plan.spec.limits.workers
+        self._limit_origin = next((leaf.origin for leaf in plan.values if leaf.path == "limits.workers"), "")
+        self._profile = plan.spec.workers
+        self.now = plan.spec.workers
 
     def fixed(self, n: object, foreign: Mapping[str, Any]) -> Workers:
         """The target of ``scale(n)``."""

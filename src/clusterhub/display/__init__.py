@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .report import Report
     from .table import Column, Table, has_colour
     from .waiting import Display, choose
-    from .words import clock, counted, plural, printable
+    from .words import age, clock, counted, plural, printable
 
 _HOMES = {
     "Report": "report",
@@ -21,13 +21,26 @@ _HOMES = {
     "has_colour": "table",
     "Display": "waiting",
     "choose": "waiting",
+    "age": "words",
     "clock": "words",
     "counted": "words",
     "plural": "words",
     "printable": "words",
 }
 
-__all__ = ["Column", "Display", "Report", "Table", "choose", "clock", "counted", "has_colour", "plural", "printable"]
+__all__ = [
+    "Column",
+    "Display",
+    "Report",
+    "Table",
+    "age",
+    "choose",
+    "clock",
+    "counted",
+    "has_colour",
+    "plural",
+    "printable",
+]
 
 
 def __getattr__(name: str) -> object:

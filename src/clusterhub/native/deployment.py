@@ -25,7 +25,7 @@ from clusterhub.native.verdict import LIKE_FAILURES, Idleness, Trouble, Verdict
 from clusterhub.spec import LARGEST_COUNT, Workers
 
 if TYPE_CHECKING:
-    from distributed import Security
+    from distributed import Scheduler, Security
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,13 @@ class NativeDeployment:
     def native(self) -> Any:
         """The cluster object itself."""
         return self._surface.native
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler, where the cluster object runs it in this process. Raises AttributeError where it does not."""
+        from clusterhub._dask.hosting import own_scheduler
+
+        return own_scheduler(self.native)
 
     @property
     def ref(self) -> Ref:

@@ -6,13 +6,12 @@ from clusterhub.profile.arguments import parse_set
 from clusterhub.profile.listing import ProfileInfo, Profiles, profiles
 from clusterhub.profile.overrides import Overrides
 from clusterhub.profile.resolve import resolve
-from clusterhub.profile.resolved import Leaf, Resolved
+from clusterhub.profile.resolved import Resolved
 from clusterhub.profile.schema import schema
 from clusterhub.profile.starter import starter, write_starter
 from clusterhub.profile.words import foreign_argument
 
 __all__ = [
-    "Leaf",
     "Overrides",
     "ProfileInfo",
     "Profiles",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from clusterhub.backend import Backend
+from clusterhub.backend import Backend, Leaf
 from clusterhub.profile.fields import secret_at
 from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_path
 from clusterhub.profile.tree import Node
@@ -16,20 +16,6 @@ from clusterhub.profile.written import block, one_line
 from clusterhub.spec import ClusterSpec
 
 DEFAULT = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One value of a resolved profile."""
-
-    path: str
-    """The dotted key: ``worker.memory``, ``pbs.queue``."""
-    text: str
-    """The value as one would write it, except that secrets are hidden."""
-    origin: str
-    """``~/.clusterhub.yaml:9``, ``call``, ``backend local``, ``default``."""
-    is_default: bool
-    """Whether nobody said it: the vocabulary or the backend supplies it."""
 
 
 @dataclass(frozen=True)

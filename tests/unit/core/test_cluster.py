@@ -9,7 +9,6 @@ import pickle
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from distributed.core import Status
 from simulated_queue import deployment_of
 
 import clusterhub
-from clusterhub.backend import Plan, Unit, UnitState
-from clusterhub.cluster import AsyncCluster, Cluster
+from clusterhub.backend import Leaf, NoOptions, Plan, Unit, UnitState
+from clusterhub.cluster import AsyncCluster, Cluster, Opening
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Report
@@ -143,7 +142,8 @@ def test_looks_are_quick_at_first_then_calm_and_never_past_the_timeout(timeout, 
 
 def targets(**spec: Any) -> Targets:
     origins = {"limits.workers": "/etc/clusterhub/config.yaml:21"}
-    return Targets(SimpleNamespace(spec=ClusterSpec(**spec), origins=origins))  # type: ignore[arg-type]
+    leaves = tuple(Leaf(path, "", origin, is_default=False) for path, origin in origins.items())
+    return Targets(Plan(name="told", backend="told", spec=ClusterSpec(**spec), options=NoOptions(), values=leaves))
 
 
 @pytest.mark.parametrize("n", [3, np.int64(3), np.uint8(3)])
@@ -273,13 +273,11 @@ async def told() -> Told:
 def cluster(told: Told) -> AsyncCluster:
     spec = ClusterSpec(backend="told", workers=2)
 
-    async def start(plan: Plan[Any]) -> Told:
+    async def start() -> Told:
         return told
 
-    backend = SimpleNamespace(name="told", unit_noun="job", start=start)
-    resolved = SimpleNamespace(profile="told", backend=backend, spec=spec, origins={}, leaves=list)
-    plan = SimpleNamespace(name="told-1", spec=spec)
-    return AsyncCluster(resolved, plan)  # type: ignore[arg-type]
+    plan = Plan(name="told-1", backend="told", spec=spec, options=NoOptions(), profile="told", unit_noun="job")
+    return AsyncCluster(plan, Opening(start))  # type: ignore[arg-type]
 
 
 async def test_orders_in_quick_succession_arrive_in_their_order(cluster, told):
@@ -364,10 +362,10 @@ async def test_a_scheduler_that_is_only_slow_stays_running(cluster, told):
 
 
 async def test_a_start_that_fails_passes_and_leaves_a_failed_cluster(cluster):
-    async def fails(plan: Plan[Any]) -> Told:
+    async def fails() -> Told:
         raise WorkersFailed(Failure("out of memory"))
 
-    cluster._resolved.backend.start = fails
+    cluster._opening = Opening(fails)
     with pytest.raises(WorkersFailed):
         await cluster
     assert cluster.status is Status.failed

@@ -193,9 +193,9 @@ def test_variables_of_threads_are_refused(machine):
     assert "local.processes: true" in said["environment.variables"]
 
 
-@pytest.mark.parametrize("host", ["process", "job"])
-def test_a_life_outside_this_process_is_refused(machine, host):
-    assert "calling process" in refusals(lifecycle={"host": host})["lifecycle.host"]
+def test_a_life_as_a_job_is_refused_where_there_is_no_batch_system(machine):
+    assert "no batch system" in refusals(lifecycle={"host": "job"})["lifecycle.host"]
+    assert "lifecycle.host" not in refusals(lifecycle={"host": "process"})
 
 
 def test_encryption_without_cryptography_is_refused_with_the_line_that_installs_it(machine, monkeypatch):

@@ -1,0 +1,147 @@
+"""A dashboard that only who knows its link can open, and the links to it.
+
+Dask's dashboard asks nobody who they are, shows code, logs and call stacks, and listens where every user of a login node
+can reach it. So all of it is served below a secret path, as Jupyter does with its token. ``http_prefix`` alone does not keep
+the secret: ``/sitemap.json`` lists every route, and ``/`` redirects to the prefix (``RoutingApplication`` in
+distributed/http/routing.py, ``connect`` in distributed/dashboard/scheduler.py, 2026.8).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
+
+TEMPLATE = "{scheme}://{host}:{port}/status"
+"""The default of ``distributed.dashboard.link``."""
+PAGE = "/status"
+
+
+def secret_prefix() -> str:
+    """A path of 128 random bits that needs no quoting in an address."""
+    return secrets.token_urlsafe(16)
+
+
+class _Knows:
+    """Matches a request whose path begins with ``/<prefix>/``, letter by letter: nothing is decoded or normalised."""
+
+    def __init__(self, prefix: str) -> None:
+        self._start = f"/{prefix}/".encode()
+
+    def match(self, request: Any) -> dict[str, Any] | None:
+        """Parameters for the handler, of which there are none; None where the path is another."""
+        # Tornado reads a path as latin-1; utf-8 takes all of that. The time of the comparison tells nothing of the secret.
+        start = request.path[: len(self._start)].encode()
+        return {} if secrets.compare_digest(start, self._start) else None
+
+
+def guard(scheduler: Scheduler, prefix: str) -> None:
+    """From now on ``scheduler`` answers a bare 404 to whatever does not begin with ``/<prefix>/``, websockets included.
+
+    Below it stands all that was started with ``http_prefix=prefix``; without that, nothing can be reached any more.
+    The HTTP server listens from the scheduler's constructor on, and until the guard stands it tells the prefix to whoever
+    asks: call it before the event loop runs again, or use :func:`guarded`. Idempotent.
+    """
+    from tornado.routing import Rule, RuleRouter
+
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
+        raise ValueError(f"{prefix!r} is no secret path; secret_prefix() makes one")
+    # In front of the application, since its own routes cannot be taken back. The server asks this for every request, also
+    # on connections that are open already; a router that finds no handler answers with an empty 404.
+    scheduler.http_server.request_callback = RuleRouter([Rule(_Knows(prefix), scheduler.http_application)])
+
+
+def guarded(prefix: str) -> type[Scheduler]:
+    """A Scheduler that serves everything below ``prefix`` and is guarded from its first request on.
+
+    For whoever does not construct the scheduler: ``cluster.scheduler_spec["cls"] = guarded(prefix)`` before an
+    asynchronous SpecCluster (LocalCluster) is awaited.
+    """
+    from distributed import Scheduler as Plain
+
+    class Scheduler(Plain):  # type: ignore[misc]  # distributed carries no annotations
+        # Its name is Dask's own: it is part of what a scheduler says of itself.
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **(options | {"http_prefix": prefix}))
+
+        def start_http_server(self, *args: Any, **options: Any) -> None:
+            super().start_http_server(*args, **options)
+            guard(self, prefix)
+
+    return Scheduler
+
+
+def plain_link(host: str, port: int, prefix: str) -> str:
+    """The link as it is where the dashboard can be reached directly; what a record should hold."""
+    return _plain(_scheme(), host, port, prefix)
+
+
+def link(template_host: str, port: int, prefix: str) -> str:
+    """A link that opens from this process's surroundings.
+
+    A ``distributed.dashboard.link`` that somebody has configured counts, the secret path put before its page. Without one,
+    in a JupyterHub whose notebook servers can relay ports, a path of the hub's own; it reaches the machine of the notebook
+    server. Else, and where a configured template names what is not in the environment, the plain link.
+    """
+    return _link(_scheme(), template_host, port, prefix)
+
+
+def relinked(plain: str) -> str:
+    """The link for a dashboard whose plain link somebody has written down, as it opens from here.
+
+    What is no plain link with a secret path comes back as it is.
+    """
+    found = re.fullmatch(r"(https?)://(\[[^]/]+\]|[^:/]+):(\d+)/([^/]+)/status", plain)
+    if found is None:
+        return plain
+    scheme, host, port, prefix = found.groups()
+    return _link(scheme, host.strip("[]"), int(port), prefix)
+
+
+def tunnel(host: str, port: int, user: str | None = None) -> str:
+    """The command that makes a dashboard on the loopback of ``host`` one of this machine's, at the same port."""
+    there = f"{user}@{host}" if user else host
+    return f"ssh -L {port}:127.0.0.1:{port} {shlex.quote(there)}"
+
+
+def _scheme() -> str:
+    import dask
+
+    return "https" if dask.config.get("distributed.scheduler.dashboard.tls.cert", None) else "http"
+
+
+def _plain(scheme: str, host: str, port: int, prefix: str) -> str:
+    return f"{scheme}://{_bracketed(host)}:{port}/{prefix}{PAGE}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _link(scheme: str, host: str, port: int, prefix: str) -> str:
+    try:
+        # As in distributed.utils.format_dashboard_link, which formats without the secret path.
+        written = _template().format(**os.environ | {"scheme": scheme, "host": _bracketed(host), "port": port})
+    except (LookupError, ValueError, AttributeError):
+        return _plain(scheme, host, port, prefix)
+    before, page, after = written.rpartition(PAGE)
+    if not page:
+        return f"{written.rstrip('/')}/{prefix}{PAGE}"
+    return f"{before}/{prefix}{page}{after}"
+
+
+def _template() -> str:
+    # Known to Dask only once distributed is imported; until then its default is not set.
+    import dask
+
+    template = str(dask.config.get("distributed.dashboard.link", None) or TEMPLATE)
+    home = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
+    if template == TEMPLATE and home and find_spec("jupyter_server_proxy"):
+        return "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}" + PAGE
+    return template

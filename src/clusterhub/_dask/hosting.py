@@ -1,0 +1,73 @@
+"""A Dask scheduler that runs in our own process: what a keeper asks it, and answers through it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from clusterhub._dask.dashboard import guard, link, secret_prefix
+
+LOOPBACK = "127.0.0.1"
+
+
+class Hosted:
+    """One scheduler of this process."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+
+    @staticmethod
+    def secret() -> str:
+        """A path that nobody guesses, for a dashboard."""
+        return secret_prefix()
+
+    def answer(self, name: str, handler: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+        """Let ``handler`` answer the calls that reach the scheduler under ``name``, each with one argument ``call``."""
+
+        async def handled(call: Mapping[str, Any]) -> dict[str, Any]:
+            return await handler(call)
+
+        self._scheduler.handlers[name] = handled
+
+    def guard_dashboard(self, prefix: str, wanted: bool) -> str:
+        """Close the scheduler's HTTP server to whoever does not know ``prefix``; its link, or an empty text."""
+        guard(self._scheduler, prefix)
+        server = self._scheduler.http_server
+        return f"http://{LOOPBACK}:{server.port}/{prefix}/status" if wanted else ""
+
+    def idle_since(self) -> datetime | None:
+        """Since when nothing is processing, whoever is connected; None while something is."""
+        since = self._scheduler.check_idle()
+        return None if since is None else datetime.fromtimestamp(since, UTC)
+
+    def stored(self) -> int:
+        """Bytes of results that the workers hold."""
+        return int(sum(state.nbytes for state in self._scheduler.workers.values()))
+
+    async def ended(self) -> None:
+        """Return when the scheduler has closed, whoever closed it."""
+        await self._scheduler.finished()
+
+    async def close(self) -> None:
+        """Close it, if nobody has. Idempotent."""
+        await self._scheduler.close()
+
+
+def relinked(dashboard: str) -> str:
+    """A link from a keeper's record as it opens from here: through JupyterHub, or as Dask's config has it."""
+    if not dashboard:
+        return ""
+    parts = urlsplit(dashboard)
+    return link(parts.hostname or LOOPBACK, parts.port or 0, parts.path.split("/")[1])
+
+
+def own_scheduler(native: Any) -> Any:
+    """The scheduler object behind one of Dask's cluster objects. Raises AttributeError where it lives elsewhere."""
+    from distributed import Scheduler
+
+    scheduler = getattr(native, "scheduler", None)
+    if not isinstance(scheduler, Scheduler):
+        raise AttributeError("scheduler: it does not live in this process")
+    return scheduler

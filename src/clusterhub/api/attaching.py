@@ -1,0 +1,34 @@
+"""Clusters that live already: found by name, listed, and removed once they are dead."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clusterhub import keeper
+from clusterhub.api.connecting import check_name
+from clusterhub.backend import Plan
+
+if TYPE_CHECKING:
+    from clusterhub.cluster import Cluster, Opening
+
+
+def attach(name: str) -> Cluster:
+    """The living cluster of that name; never makes one. Closing it lets go of it, ``shutdown()`` ends it.
+
+    Raises ConfigError for a name that nobody knows, with those there are, and ClusterGone for a cluster that has ended,
+    with why.
+    """
+    plan, opening = found(name)
+    from clusterhub.cluster import Cluster
+
+    return Cluster(plan, opening)
+
+
+def found(name: str) -> tuple[Plan[Any], Opening]:
+    """What a facade needs to attach to the cluster of that name. Raises as :func:`attach`."""
+    check_name(name)
+    plan = keeper.plan_of(name)
+    from clusterhub.cluster import Opening
+
+    return plan, Opening(partial(keeper.attach, name), owner=False, inline=False)

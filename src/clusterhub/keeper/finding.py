@@ -1,0 +1,31 @@
+"""A cluster's record by name, and what is said where there is none."""
+
+from __future__ import annotations
+
+import difflib
+
+from clusterhub.errors import ClusterGone, ClusterhubError, ConfigError
+from clusterhub.keeper.records import Condition, Record, Store, standing
+
+
+def living_record(store: Store, name: str) -> Record:
+    """The record of a cluster that is not known to be dead. Raises as :func:`attach`."""
+    try:
+        record = store.read(name)
+    except LookupError:
+        raise unknown(store, name) from None
+    stands = standing(record, store)
+    if stands.condition is Condition.DEAD:
+        raise ClusterGone(f"cluster {name} is gone: {stands.reason}; clusterhub gc removes what is left")
+    return record
+
+
+def unknown(store: Store, name: str) -> ClusterhubError:
+    """The error for a name of which there is no record: what became of it, or which ones there are."""
+    if ended := [record.end for record in store.ended(name) if record.end is not None]:
+        when = ended[0].when.astimezone().strftime("%d %b %H:%M")
+        return ClusterGone(f"there is no cluster {name!r} any more: it ended at {when}, {ended[0].reason}")
+    names = store.names()
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
+    return ConfigError.of(f"there is no cluster of that name; {hint}", origin="call", path=f"name = {name!r}")

@@ -1,0 +1,96 @@
+"""Starts a keeper and waits for its answer; on the side of the process that wants the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clusterhub.errors import ClusterhubError
+from clusterhub.keeper.wire import Order, Ready, error_from
+
+LOG_TAIL = 15
+"""Lines of keeper.log that are shown of a keeper that ended without a word."""
+
+
+class Launch:
+    """One keeper process, started and waited for; this process is its creator."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        """Start it. It needs an :meth:`order` next, and ends by itself where none comes."""
+        self._log = log
+        theirs, ours = os.pipe()
+        answer, their_answer = os.pipe()
+        self.lifeline: int | None = ours
+        """Our end of the pipe that breaks with this process: whoever closes it lets go of the cluster."""
+        self._answer: int | None = answer
+        stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            # It forks at once and ends, and the keeper is its child: this returns as soon as a Python has started. In our
+            # own working directory, which relative paths of the plan mean; -P: whose modules must not replace Python's.
+            code = subprocess.run(
+                _command(name), stdin=theirs, stdout=their_answer, stderr=stderr, start_new_session=True, check=False
+            ).returncode
+        finally:
+            for fd in (theirs, their_answer, stderr):
+                os.close(fd)
+        if code != 0:
+            self.let_go()
+            raise ClusterhubError(f"a keeper cannot be started (exit code {code}){self._words()}")
+
+    def order(self, order: Order) -> None:
+        """Say what to keep."""
+        assert self.lifeline is not None
+        text = order.model_dump_json().encode()
+        view = memoryview(struct.pack("!Q", len(text)) + text)
+        while view:
+            view = view[os.write(self.lifeline, view) :]
+
+    async def ready(self) -> Ready:
+        """The keeper's answer once clients can connect. Raises the error that kept it from that, as if it happened here.
+
+        When it is cancelled, the keeper ends, and with it all that it has started.
+        """
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read))
+        try:
+            text = await asyncio.shield(reading)
+        except BaseException:
+            self.let_go()
+            await asyncio.wait([reading])
+            raise
+        if not text:
+            raise ClusterhubError(f"the keeper ended before it was ready{self._words()}")
+        answer = json.loads(text)
+        if "error" in answer:
+            raise error_from(answer["error"])
+        return Ready.model_validate(answer["ready"])
+
+    def _read(self) -> bytes:
+        assert self._answer is not None
+        fd, self._answer = self._answer, None
+        with os.fdopen(fd, "rb") as answer:
+            return answer.read()
+
+    def let_go(self) -> None:
+        """Break the pipe. Idempotent."""
+        for fd in (self.lifeline, self._answer):
+            if fd is not None:
+                os.close(fd)
+        self.lifeline = self._answer = None
+
+    def _words(self) -> str:
+        """What it said last, in keeper.log."""
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+        except OSError:
+            lines = []
+        return "".join(["; it said:", *(f"\n  │ {line}" for line in lines)]) if lines else " and without a word"
+
+
+def _command(name: str) -> Sequence[str]:
+    return [sys.executable, "-P", "-m", "clusterhub.keeper", name]

@@ -1,0 +1,163 @@
+"""From a plan, or a name, to a living cluster in a keeper: attaches to one that lives, else starts it; never two of a name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from clusterhub.backend import CONTRACT, Plan
+from clusterhub.errors import ClusterGone, ClusterhubError
+from clusterhub.keeper.collecting import clear
+from clusterhub.keeper.finding import living_record, unknown
+from clusterhub.keeper.identity import Process
+from clusterhub.keeper.launch import Launch
+from clusterhub.keeper.records import Condition, End, Record, Store, standing
+from clusterhub.keeper.remote import RemoteDeployment
+from clusterhub.keeper.shape import refuse_another_shape
+from clusterhub.keeper.wire import Order, with_secrets, without_secrets
+from clusterhub.spec import Workers
+
+START_PATIENCE = 300.0
+"""Seconds that one waits for a cluster which somebody else is starting."""
+LOCK_PATIENCE = 30.0
+"""Seconds that a name may be locked by others: all that is done meanwhile is to read and write small files."""
+
+
+async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None) -> RemoteDeployment:
+    """The living cluster of that name, or a new one as planned; of several who ask at one moment, one starts it.
+
+    One that lives gets ``target``, if given, is kept if ``kept``, and is held by this process. Raises ConfigError where it
+    is of another shape or profile, and whatever a start raises.
+    """
+    store = Store.here()
+    while True:
+        found = await asyncio.to_thread(_claimed, store, plan, named, kept)
+        if found is None:
+            return await _started(store, plan, named, kept)
+        living = await _when_ready(store, found)
+        if living is None:
+            continue  # its start failed, or it ended meanwhile: the name is free
+        refuse_another_shape(plan, living)
+        try:
+            deployment = await RemoteDeployment.of(living, store)
+        except ClusterGone as gone:
+            if gone.final:
+                continue
+            raise
+        return await _joined(deployment, kept, target)
+
+
+async def attach(name: str) -> RemoteDeployment:
+    """The living cluster of that name, which this process does not hold.
+
+    Raises ConfigError for a name that nobody knows, and ClusterGone for one that has ended, with why.
+    """
+    store = Store.here()
+    record = await asyncio.to_thread(living_record, store, name)
+    ready = await _when_ready(store, record)
+    if ready is None:
+        raise await asyncio.to_thread(unknown, store, name)
+    return await RemoteDeployment.of(ready, store)
+
+
+def _claimed(store: Store, plan: Plan[Any], named: bool, kept: bool) -> Record | None:
+    """The record that has the name already; or None, and the name is ours to start a cluster under."""
+    with store.locked(plan.name, LOCK_PATIENCE):
+        with contextlib.suppress(LookupError):
+            record = store.read(plan.name)
+            stands = standing(record, store)
+            if stands.condition is not Condition.DEAD:
+                return record
+            clear(store, record, stands.reason)
+        store.claim(_first_record(plan, named, kept))
+        return None
+
+
+def _first_record(plan: Plan[Any], named: bool, kept: bool) -> Record:
+    """The record that claims the name, before there is a keeper."""
+    return Record(
+        contract=CONTRACT,
+        uid=plan.uid,
+        name=plan.name,
+        profile=plan.profile,
+        backend=plan.backend,
+        state="starting",
+        named=named,
+        kept=kept,
+        creator=Process.this(),
+        keeper=None,
+        created=datetime.now(UTC),
+        plan=without_secrets(plan),
+        version=version("clusterhub"),
+        python=os.path.realpath(sys.executable),
+    )
+
+
+async def _started(store: Store, plan: Plan[Any], named: bool, kept: bool) -> RemoteDeployment:
+    order = Order(plan=with_secrets(plan), creator=Process.this(), named=named, kept=kept)
+    launch: Launch | None = None
+    try:
+        launch = await asyncio.to_thread(Launch, plan.name, store.folder(plan.name) / "keeper.log")
+        await asyncio.to_thread(launch.order, order)
+        await launch.ready()
+        return await RemoteDeployment.of(store.read(plan.name), store, launch)
+    except BaseException as error:
+        if launch is not None:
+            launch.let_go()
+        with contextlib.suppress(ClusterhubError, LookupError):
+            # What the keeper could not put away itself: one that never came to life, or was killed.
+            record = store.read(plan.name)
+            if record.uid == plan.uid and (
+                record.keeper is None or standing(record, store).condition is Condition.DEAD
+            ):
+                store.retire(record, End(when=datetime.now(UTC), reason=f"its start failed: {error}"))
+        raise
+
+
+async def _when_ready(store: Store, record: Record) -> Record | None:
+    """The record once its cluster answers; None where it came to nothing. Raises ClusterGone for one nobody hears of."""
+    deadline = time.monotonic() + START_PATIENCE
+    while True:
+        stands = await asyncio.to_thread(standing, record, store)
+        if stands.condition is Condition.DEAD:
+            return None
+        if stands.condition in (Condition.UNKNOWN, Condition.STOPPED):
+            raise ClusterGone(f"cluster {record.name} does not answer: {stands.reason}", final=False)
+        if record.state == "running":
+            return record
+        if time.monotonic() > deadline:
+            raise ClusterGone(
+                f"cluster {record.name} is {record.state} since {record.created.astimezone():%H:%M}, on"
+                f" {record.creator.host}, and not ready after {START_PATIENCE:.0f} s; clusterhub down {record.name} ends it",
+                final=False,
+            )
+        await asyncio.sleep(0.05)
+        try:
+            newer = await asyncio.to_thread(store.read, record.name)
+        except LookupError:
+            return None
+        if newer.uid != record.uid:
+            return None
+        record = newer
+
+
+async def _joined(deployment: RemoteDeployment, kept: bool, target: Workers | None) -> RemoteDeployment:
+    try:
+        await deployment.hold()
+        if kept and not deployment.kept:
+            await deployment.keep()
+        if target is not None and target != deployment.target:
+            if target.adapts:
+                await deployment.adapt(target.minimum, target.maximum)
+            else:
+                await deployment.scale(target.minimum)
+    except BaseException:
+        await deployment.close(shutdown=False)
+        raise
+    return deployment

@@ -1,0 +1,54 @@
+"""Whether a living cluster is what somebody asks for under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clusterhub.backend import Plan
+from clusterhub.errors import ConfigError, Problem
+from clusterhub.keeper.records import Record
+from clusterhub.keeper.wire import without_secrets
+
+NO_SHAPE = ("backend", "description", "hosts", "workers", "lifecycle", "limits", "required", "support")
+"""Keys of a spec that say nothing of what the workers are like; the number of workers is a target, and may change."""
+
+
+def refuse_another_shape(plan: Plan[Any], record: Record) -> None:
+    """Raise ConfigError, with every difference, where the cluster of ``record`` is not what ``plan`` would be."""
+    name = record.name
+    way_out = f"clusterhub.attach({name!r}) takes it as it is; another name= makes another"
+    if plan.backend != record.backend or plan.profile != record.profile:
+        raise ConfigError(
+            Problem("call", "profile", f"{name} runs on {record.profile}; {way_out}", plan.profile or plan.backend)
+        )
+    asked, living = dict(_shape(without_secrets(plan))), dict(_shape(record.plan))
+    problems = [
+        _difference(path, asked.get(path), living.get(path), f"; {way_out}", name)
+        for path in sorted(asked.keys() | living.keys())
+        if asked.get(path) != living.get(path)
+    ]
+    if problems:
+        raise ConfigError(problems, subject=f"cluster {name}" if len(problems) > 1 else "")
+
+
+def _difference(path: str, asked: Any, living: Any, way_out: str, name: str) -> Problem:
+    if path.startswith("environment.variables."):  # their values may be secrets
+        return Problem("call", path, f"is another in {name}{way_out}")
+    has = "has none" if living is None else f"has {living}"
+    return Problem("call", path, f"{name} {has}{way_out}", "none" if asked is None else str(asked))
+
+
+def _shape(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in plan["spec"].items():
+        if key not in NO_SHAPE:
+            yield from _flat(value, key)
+    yield from _flat(plan["options"], str(plan["backend"]))
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from _flat(below, f"{path}.{key}")
+    else:
+        yield path, value
