@@ -148,6 +148,7 @@ def _in_keeper(given: Mapping[str, Any]) -> bool:
 def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
     from distributed import LocalCluster
 
+    from clusterhub.parts import scheduler_class
     from clusterhub_backends._local_gpus import GpuCluster
 
     spec, options = plan.spec, plan.options
@@ -172,9 +173,10 @@ def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
     arguments["preload"] = [*options.preload, *([IGNORE_INTERRUPTS] if options.processes else [])]
     if spec.environment.variables:
         arguments["env"] = dict(spec.environment.variables)
-    if spec.worker.gpus:
-        return GpuCluster(visible_gpus(), spec.worker.gpus, **arguments)
-    return LocalCluster(**arguments)
+    gpus = spec.worker.gpus
+    cluster = GpuCluster(visible_gpus(), gpus, **arguments) if gpus else LocalCluster(**arguments)
+    cluster.scheduler_spec["cls"] = scheduler_class(plan)
+    return cluster
 
 
 def _shown(spec: ClusterSpec, options: LocalOptions) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from clusterhub._dask.dashboard import guard, link, secret_prefix
+from clusterhub._dask.dashboard import guard, guarded, plain_link, secret_prefix
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,6 +16,13 @@ class Hosted:
 
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
+
+    @staticmethod
+    def silence_workers() -> None:
+        """Workers that this process starts serve nothing over HTTP, which needs no key; they cannot be kept from listening."""
+        import dask
+
+        dask.config.set({"distributed.worker.http.routes": []})
 
     @staticmethod
     def secret() -> str:
@@ -32,10 +38,9 @@ class Hosted:
         self._scheduler.handlers[name] = handled
 
     def guard_dashboard(self, prefix: str, wanted: bool) -> str:
-        """Close the scheduler's HTTP server to whoever does not know ``prefix``; its link, or an empty text."""
+        """Close the scheduler's HTTP server to whoever does not know ``prefix``; its link on this host, or an empty text."""
         guard(self._scheduler, prefix)
-        server = self._scheduler.http_server
-        return f"http://{LOOPBACK}:{server.port}/{prefix}/status" if wanted else ""
+        return plain_link(LOOPBACK, self._scheduler.http_server.port, prefix) if wanted else ""
 
     def idle_since(self) -> datetime | None:
         """Since when nothing is processing, whoever is connected; None while something is."""
@@ -55,14 +60,6 @@ class Hosted:
         await self._scheduler.close()
 
 
-def relinked(dashboard: str) -> str:
-    """A link from a keeper's record as it opens from here: through JupyterHub, or as Dask's config has it."""
-    if not dashboard:
-        return ""
-    parts = urlsplit(dashboard)
-    return link(parts.hostname or LOOPBACK, parts.port or 0, parts.path.split("/")[1])
-
-
 def own_scheduler(native: Any) -> Any:
     """The scheduler object behind one of Dask's cluster objects. Raises AttributeError where it lives elsewhere."""
     from distributed import Scheduler
@@ -71,3 +68,10 @@ def own_scheduler(native: Any) -> Any:
     if not isinstance(scheduler, Scheduler):
         raise AttributeError("scheduler: it does not live in this process")
     return scheduler
+
+
+def scheduler_class(prefix: str) -> Any:
+    """A scheduler that answers HTTP to nobody who does not know ``prefix``; Dask's own where there is none."""
+    from distributed import Scheduler
+
+    return guarded(prefix) if prefix else Scheduler

@@ -11,6 +11,7 @@ from clusterhub.backend import Plan
 
 if TYPE_CHECKING:
     from clusterhub.cluster import Cluster, Opening
+    from clusterhub.keeper import Clusters
 
 
 def attach(name: str) -> Cluster:
@@ -32,3 +33,8 @@ def found(name: str) -> tuple[Plan[Any], Opening]:
     from clusterhub.cluster import Opening
 
     return plan, Opening(partial(keeper.attach, name), owner=False, inline=False)
+
+
+def clusters() -> Clusters:
+    """Every cluster of yours that is written down in this home, as its keeper last told of it; ``str`` is a table."""
+    return keeper.clusters()

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clusterhub.keeper.collecting import Finding, collect
-from clusterhub.keeper.listing import ClusterInfo, Clusters, clusters
-
 if TYPE_CHECKING:
     from clusterhub.backend import Plan
+    from clusterhub.keeper.collecting import Finding, collect
+    from clusterhub.keeper.ending import end
+    from clusterhub.keeper.listing import ClusterInfo, Clusters, clusters
     from clusterhub.keeper.remote import RemoteDeployment
     from clusterhub.spec import Workers
 
-__all__ = ["ClusterInfo", "Clusters", "Finding", "attach", "clusters", "collect", "plan_of", "start"]
+__all__ = ["ClusterInfo", "Clusters", "Finding", "attach", "clusters", "collect", "end", "plan_of", "start"]
 
 
 async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None) -> RemoteDeployment:
@@ -39,3 +39,21 @@ def plan_of(name: str) -> Plan[Any]:
     from clusterhub.keeper.wire import plan_from
 
     return plan_from(living_record(Store.here(), name).plan)
+
+
+_HOMES = {
+    "Finding": "collecting",
+    "collect": "collecting",
+    "end": "ending",
+    "ClusterInfo": "listing",
+    "Clusters": "listing",
+    "clusters": "listing",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from clusterhub import registry
 from clusterhub.backend import Ref, SupportsCleanup
 from clusterhub.errors import ClusterhubError
-from clusterhub.keeper.records import Condition, End, Record, Store, Unreadable, standing
+from clusterhub.keeper.record import End, Record, Unreadable
+from clusterhub.keeper.records import Store
+from clusterhub.keeper.standing import Condition, standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 
 from clusterhub.errors import ClusterGone, ClusterhubError, ConfigError
-from clusterhub.keeper.records import Condition, Record, Store, standing
+from clusterhub.keeper.record import Record
+from clusterhub.keeper.records import Store
+from clusterhub.keeper.standing import Condition, standing
 
 
 def living_record(store: Store, name: str) -> Record:

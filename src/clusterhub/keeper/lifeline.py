@@ -26,7 +26,7 @@ class Lifeline:
         self._end = end
         self._named = named
         self._linger = linger
-        self._holders: dict[tuple[str, str, int, str], _Holder] = {}
+        self._holders: dict[tuple[str, ...], _Holder] = {}
         self._waiting: asyncio.TimerHandle | None = None
         self.kept = kept
         self.lingers_until: float | None = None
@@ -38,9 +38,11 @@ class Lifeline:
         if key in self._holders:
             self._holders[key].renew()
             return True
-        if process.life() is Life.DEAD:
+        try:
+            holder = _Holder(process, pipe, lambda how: self._gone(key, how))
+        except ProcessLookupError:
             return False
-        self._holders[key] = _Holder(process, pipe, lambda how: self._gone(key, how))
+        self._holders[key] = holder
         self._stop_waiting()
         return True
 
@@ -49,6 +51,12 @@ class Lifeline:
         if (holder := self._holders.pop(_key(process), None)) is not None:
             holder.close()
         return not self._holders and not self.kept
+
+    def established(self, *, named: bool, kept: bool) -> None:
+        """The cluster stands: from now on its name, or that it is kept, lets it outlive its creator."""
+        self._named = named
+        if kept:
+            self.keep()
 
     def keep(self) -> None:
         """Nobody needs to hold it any more."""
@@ -67,7 +75,7 @@ class Lifeline:
             holder.close()
         self._holders.clear()
 
-    def _gone(self, key: tuple[str, str, int, str], how: str) -> None:
+    def _gone(self, key: tuple[str, ...], how: str) -> None:
         holder = self._holders.pop(key, None)
         if holder is None:
             return
@@ -92,12 +100,12 @@ class Lifeline:
             self._waiting = None
 
 
-def _key(process: Process) -> tuple[str, str, int, str]:
-    return process.host, process.namespace, process.pid, process.started
+def _key(process: Process) -> tuple[str, ...]:
+    return process.host, process.boot, process.namespace, str(process.pid), process.started
 
 
 class _Holder:
-    """One process, watched by whatever tells of its end here."""
+    """One process, watched by whatever tells of its end here. Raises ProcessLookupError for one that has ended."""
 
     def __init__(self, process: Process, pipe: int | None, gone: Callable[[str], None]) -> None:
         self._process = process
@@ -106,14 +114,17 @@ class _Holder:
         self._fds: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self._heard = self._loop.time()
-        if pipe is not None:
-            self._watch(pipe, self._read)
-        if process.life() is Life.UNKNOWN:
+        life = process.life()
+        if life is Life.DEAD:
+            raise ProcessLookupError(process.pid)
+        if life is Life.UNKNOWN:
             self._look_far()
         elif (pidfd := open_watch(process)) is not None:
             self._watch(pidfd, lambda fd: gone("ended"))
         else:
             self._look()
+        if pipe is not None:
+            self._watch(pipe, self._read)
 
     def renew(self) -> None:
         """It has just been heard of."""

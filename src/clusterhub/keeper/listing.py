@@ -9,7 +9,9 @@ from typing import Any
 
 from clusterhub.display import Column, Table, age
 from clusterhub.errors import ClusterhubError
-from clusterhub.keeper.records import Condition, Record, Status, Store, Unreadable, standing
+from clusterhub.keeper.record import Record, Status, Unreadable
+from clusterhub.keeper.records import Store
+from clusterhub.keeper.standing import Condition, standing
 
 
 @dataclass(frozen=True, slots=True)

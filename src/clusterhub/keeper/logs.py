@@ -52,3 +52,11 @@ def _log_lines(pipe: int) -> None:
     with os.fdopen(pipe, "rb") as lines:
         for line in lines:
             logger.info("%s", line.decode(errors="replace").rstrip())
+
+
+def stop() -> None:
+    """Write no more: the file is about to be moved, and what has its name next is another cluster's."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Private)]:
+        root.removeHandler(handler)
+        handler.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clusterhub._dask.hosting import Hosted
 from clusterhub.backend import UnitState
 from clusterhub.display import Report
-from clusterhub.keeper.records import BEAT, Status
+from clusterhub.keeper.record import BEAT, Status
 from clusterhub.quantities import Bytes
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from clusterhub.keeper.collecting import clear
 from clusterhub.keeper.finding import living_record, unknown
 from clusterhub.keeper.identity import Process
 from clusterhub.keeper.launch import Launch
-from clusterhub.keeper.records import Condition, End, Record, Store, standing
+from clusterhub.keeper.record import End, Record
+from clusterhub.keeper.records import Store
 from clusterhub.keeper.remote import RemoteDeployment
 from clusterhub.keeper.shape import refuse_another_shape
+from clusterhub.keeper.standing import Condition, standing
 from clusterhub.keeper.wire import Order, with_secrets, without_secrets
 from clusterhub.spec import Workers
 

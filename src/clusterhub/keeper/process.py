@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -15,11 +16,13 @@ from clusterhub import registry
 from clusterhub._dask.hosting import Hosted
 from clusterhub.backend import Deployment, HostsScheduler, Plan
 from clusterhub.errors import ClusterGone, ClusterhubError, Unsupported
+from clusterhub.keeper import logs
 from clusterhub.keeper.identity import Process
 from clusterhub.keeper.keys import make_keys
 from clusterhub.keeper.lifeline import Lifeline
 from clusterhub.keeper.looking import Look
-from clusterhub.keeper.records import End, NotOurs, Store
+from clusterhub.keeper.record import End, NotOurs
+from clusterhub.keeper.records import Store
 from clusterhub.keeper.serving import HANDLER, Serving
 from clusterhub.keeper.wire import Order, Ready, plain_error, plan_from, without_secrets
 from clusterhub.spec import Workers
@@ -52,8 +55,9 @@ class Keeper:
         self._store = store
         self._ending = asyncio.Event()
         linger = float(self.plan.spec.lifecycle.linger)
-        self.lifeline = Lifeline(self.end, named=order.named, kept=order.kept, linger=linger)
-        self._named = order.named
+        # Until clients can connect it is nobody's but its creator's, and ends with that, whatever it is to be.
+        self.lifeline = Lifeline(self.end, named=False, kept=False, linger=linger)
+        self._order = order
 
     # Life
 
@@ -68,6 +72,9 @@ class Keeper:
             report.failed(error)
             self._retire(f"its start failed: {error}".splitlines()[0])
             return 1
+        self.lifeline.established(named=self._order.named, kept=self._order.kept)
+        gc.enable()
+        gc.freeze()  # what was imported stays for good, and need not be looked at again and again
         report.ready(Ready(keeper=Process.this(), address=self.deployment.scheduler_address))
         logger.info("ready at %s", self.deployment.scheduler_address)
         try:
@@ -108,6 +115,7 @@ class Keeper:
         """Keys and a secret path of the dashboard, so that no other user of this machine is let in."""
         folder, spec = self._store.folder(self.plan.name), self.plan.spec
         private: dict[str, Any] = {"dashboard_prefix": Hosted.secret()}
+        Hosted.silence_workers()
         if spec.network.tls is not False:
             age = spec.lifecycle.max_age
             valid = timedelta(days=400) if age == "never" else timedelta(seconds=float(age)) + timedelta(days=30)
@@ -197,6 +205,7 @@ class Keeper:
             logger.warning("%s", error)
 
     def _retire(self, reason: str) -> None:
+        logs.stop()
         try:
             record = self._store.read(self.plan.name)
             if record.uid == self.plan.uid:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from clusterhub._dask.hosting import relinked
+from clusterhub._dask.dashboard import relinked
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import CONTRACT, Plan, Ref, Unit
 from clusterhub.errors import ClusterGone, ClusterhubError, Failure
 from clusterhub.keeper.identity import Life, Process
-from clusterhub.keeper.records import Record, Store
+from clusterhub.keeper.record import Record
+from clusterhub.keeper.records import Store
 from clusterhub.keeper.serving import HANDLER
 from clusterhub.keeper.wire import error_from, failure_from, plan_from, units_from
 from clusterhub.spec import Workers

@@ -7,7 +7,7 @@ from typing import Any
 
 from clusterhub.backend import Plan
 from clusterhub.errors import ConfigError, Problem
-from clusterhub.keeper.records import Record
+from clusterhub.keeper.record import Record
 from clusterhub.keeper.wire import without_secrets
 
 NO_SHAPE = ("backend", "description", "hosts", "workers", "lifecycle", "limits", "required", "support")

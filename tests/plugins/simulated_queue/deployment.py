@@ -12,9 +12,7 @@ from typing import Any
 from distributed import Scheduler, Worker
 
 from clusterhub import ClusterGone, Failure, Plan, QueueFull, Ref, SubmitRejected, Unit, UnitState, Workers
-from clusterhub._dask.draining import Drain
-from clusterhub._dask.scheduler import SchedulerLink
-from clusterhub.native.adaptation import Adaptation
+from clusterhub.parts import Adaptation, Drain, SchedulerLink
 from simulated_queue.queue import SimulatedJob, SimulatedQueue, uninterrupted
 
 LIVING: dict[str, SimulatedDeployment] = {}

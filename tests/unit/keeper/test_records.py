@@ -24,25 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterhub import ClusterhubError, ConfigError, WaitTimeout
+from clusterhub.keeper import locks as locks_
 from clusterhub.keeper import records
 from clusterhub.keeper.identity import Life, Process
-from clusterhub.keeper.records import (
-    BEAT,
-    FORMAT,
-    KEPT_ENDED,
-    Condition,
-    End,
-    Newer,
-    NotOurs,
-    NotThere,
-    Record,
-    Status,
-    Store,
-    Taken,
-    Unreadable,
-    judged,
-    standing,
-)
+from clusterhub.keeper.record import BEAT, FORMAT, End, Newer, NotOurs, NotThere, Record, Status, Taken, Unreadable
+from clusterhub.keeper.records import KEPT_ENDED, Store
+from clusterhub.keeper.standing import Condition, judged, standing
 
 UID, OTHER = "a" * 32, "b" * 32
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -109,6 +96,7 @@ def failing(call: str, number: int, module: Any = os) -> Iterator[None]:
 def running(program: str, store: Store, *arguments: str) -> subprocess.Popen[str]:
     """Another process that works on the same store; it says what it has done on its standard output."""
     head = "import sys, time; from pathlib import Path; from clusterhub.keeper.records import *; "
+    head += "from clusterhub.keeper.record import *; "
     head += "store = Store(Path(sys.argv[1])); "
     return subprocess.Popen(
         [sys.executable, "-c", head + program, str(store.root), *arguments],
@@ -312,16 +300,16 @@ def test_who_writes_after_the_name_was_freed_is_told_and_brings_nothing_back(sto
 def test_a_name_that_changes_hands_while_a_status_is_written_gets_no_foreign_status(
     store: Store, eddies: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parsed = records._parsed
+    parsed = records.parsed
 
     def overtaken(*arguments: Any) -> Record:
         found = parsed(*arguments)
-        monkeypatch.setattr(records, "_parsed", parsed)
+        monkeypatch.setattr(records, "parsed", parsed)
         store.folder("eddies").rename(store.root / "clusters" / ".ending-eddies-a")
         store.claim(record(uid=OTHER))
         return found
 
-    monkeypatch.setattr(records, "_parsed", overtaken)
+    monkeypatch.setattr(records, "parsed", overtaken)
     store.write_status(UID, "eddies", status())
     assert store.status("eddies") is None
     assert store.read("eddies").uid == OTHER
@@ -382,15 +370,21 @@ def test_what_is_no_file_is_no_record(store: Store, eddies: Record, tmp_path: Pa
         os.mkfifo(path)
     elif kind == "symlink":
         path.symlink_to(tmp_path / "whole.json")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     with pytest.raises(Unreadable, match=r"record\.json"):
         store.read("eddies")
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     with pytest.raises(Unreadable):
         store.claim(record(uid=OTHER))
 
 
 def test_a_record_that_may_not_be_read_says_so(store: Store, eddies: Record) -> None:
-    with failing("fdopen", errno.EACCES), pytest.raises(Unreadable, match="Permission denied"):
+    with (
+        failing("fdopen", errno.EACCES),
+        pytest.raises(Unreadable, match="Permission denied; it may be whole") as caught,
+    ):
         store.read("eddies")
+    assert "remove" not in str(caught.value)
 
 
 def plausible() -> st.SearchStrategy[bytes]:
@@ -655,7 +649,7 @@ def test_the_lock_of_a_killed_holder_is_free(store: Store, locks: str) -> None:
 def test_the_lock_of_another_host_is_never_broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.claim(record("waves"))
     locks = store._own("locks")
-    (locks / "eddies.holder").write_text(records._Holder(token="t", process=FAR).model_dump_json())
+    (locks / "eddies.holder").write_text(locks_._Holder(token="t", process=FAR).model_dump_json())
     with (
         failing("flock", errno.ENOLCK, fcntl),
         pytest.raises(WaitTimeout, match=r"hal-login1.*remove .*eddies\.holder"),
@@ -667,13 +661,13 @@ def test_the_lock_of_another_host_is_never_broken(store: Store, monkeypatch: pyt
 
 def test_who_breaks_a_stale_lock_too_late_leaves_the_new_one_alone(store: Store) -> None:
     holder = store._own("locks") / "eddies.holder"
-    stale, fresh = (records._Holder(token=token, process=Process.this()) for token in ("stale", "fresh"))
+    stale, fresh = (locks_._Holder(token=token, process=Process.this()) for token in ("stale", "fresh"))
     holder.write_text(fresh.model_dump_json())
-    records._break(holder, stale)
-    assert records._holder(holder) == fresh
+    locks_._break(holder, stale)
+    assert locks_._holder(holder) == fresh
     holder.with_name("eddies.holder.fresh").write_text("")  # another one is breaking it
-    records._break(holder, fresh)
-    assert records._holder(holder) == fresh
+    locks_._break(holder, fresh)
+    assert locks_._holder(holder) == fresh
 
 
 def test_threads_exclude_each_other_even_where_locks_belong_to_processes(

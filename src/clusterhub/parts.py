@@ -1,0 +1,28 @@
+"""Parts that backends are built of: what every control loop over a Dask scheduler needs, and nobody should write twice.
+
+Importing this imports no Dask; making the parts does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clusterhub._dask.draining import Drain
+from clusterhub._dask.scheduler import SchedulerLink
+from clusterhub.backend import Plan
+from clusterhub.native.adaptation import Adaptation
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
+
+__all__ = ["Adaptation", "Drain", "SchedulerLink", "scheduler_class"]
+
+
+def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:
+    """The class of the scheduler to start for ``plan``, with ``plan.dashboard_prefix`` as its ``http_prefix``.
+
+    Where the plan has such a prefix, it answers HTTP to nobody who does not know it, from its first moment on.
+    """
+    from clusterhub._dask.hosting import scheduler_class
+
+    return scheduler_class(plan.dashboard_prefix)
