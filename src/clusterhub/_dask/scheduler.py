@@ -29,6 +29,7 @@ class SchedulerLink:
         self._rpc = rpc(address, connection_args=args, timeout=patience)
 
     async def ask(self, operation: str, **arguments: Any) -> Any:
+        """What the scheduler answers to one of its operations."""
         async with self._told_apart(self._patience):
             return await getattr(self._rpc, operation)(**arguments)
 
@@ -67,6 +68,12 @@ class SchedulerLink:
         """Since when (Unix time, the scheduler's clock) nothing has been processing, or None while something is."""
         answer: float | None = await self.ask("check_idle")
         return answer
+
+    async def stored(self) -> int:
+        """Bytes of results that the workers hold, as they last reported."""
+        workers = (await self.identity())["workers"].values()
+        metrics = [worker.get("metrics", {}) for worker in workers]
+        return sum(int(m.get("managed_bytes", 0)) + int(m.get("spilled_bytes", {}).get("disk", 0)) for m in metrics)
 
     async def retire(self, workers: Sequence[str]) -> frozenset[str]:
         """Move the results of ``workers`` (addresses) elsewhere and close them; returns those that really went.

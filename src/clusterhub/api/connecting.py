@@ -94,6 +94,9 @@ def prepare(profile: str | ClusterSpec | None, name: str | None, keep: bool, ove
     if keep and host != "process":
         raise Unsupported(backend.name, {"keep": _no_keep(backend)}, origins={}, support=resolved.spec.support)
     refuse_unsupported(backend, resolved.spec, resolved.options, resolved.origins)
+    if host == "job":
+        reason = "a cluster cannot live in a job of its own yet; write process, or leave it auto"
+        raise Unsupported(backend.name, {"lifecycle.host": reason}, origins=resolved.origins)
     return Prepared(
         resolved=resolved,
         plan=planned(resolved, name or new_name(resolved.profile)),

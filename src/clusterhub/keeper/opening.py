@@ -27,6 +27,8 @@ from clusterhub.spec import Workers
 
 START_PATIENCE = 300.0
 """Seconds that one waits for a cluster which somebody else is starting."""
+POLL = 0.05
+"""Seconds between two looks at the record of a cluster that somebody else starts or ends."""
 LOCK_PATIENCE = 30.0
 """Seconds that a name may be locked by others: all that is done meanwhile is to read and write small files."""
 
@@ -50,6 +52,7 @@ async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | N
             deployment = await RemoteDeployment.of(living, store)
         except ClusterGone as gone:
             if gone.final:
+                await asyncio.sleep(POLL)  # it ends just now, and its name is free in a moment
                 continue
             raise
         return await _joined(deployment, kept, target)
@@ -139,7 +142,7 @@ async def _when_ready(store: Store, record: Record) -> Record | None:
                 f" {record.creator.host}, and not ready after {START_PATIENCE:.0f} s; clusterhub down {record.name} ends it",
                 final=False,
             )
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL)
         try:
             newer = await asyncio.to_thread(store.read, record.name)
         except LookupError:

@@ -148,10 +148,10 @@ class Keeper:
         try:
             while self.reason is None:
                 try:
-                    self._tell(await look.now())
+                    await self._tell(await look.now())
                 except ClusterGone as gone:
                     if gone.final:
-                        self.end(str(gone))
+                        self.end(str(gone).removeprefix(f"cluster {self.plan.name} is gone: "))
                         break
                     logger.warning("%s", gone)
                 except Exception:
@@ -165,7 +165,7 @@ class Keeper:
 
     async def _close(self, hosted: Hosted) -> None:
         self.lifeline.close()
-        self._write_quietly(state="ending")
+        await asyncio.to_thread(self._write_quietly, state="ending")
         reason = self.reason or "its keeper failed; see keeper.log"
         try:
             async with asyncio.timeout(CLOSE_PATIENCE):
@@ -178,11 +178,12 @@ class Keeper:
 
     # What is written down
 
-    def _tell(self, look: Look) -> None:
+    async def _tell(self, look: Look) -> None:
         if not look.worth_telling():
             return
         try:
-            self._store.write_status(self.plan.uid, self.plan.name, look.status())
+            # In a thread, as everything that touches files once the cluster runs: a home on NFS can hang for minutes.
+            await asyncio.to_thread(self._store.write_status, self.plan.uid, self.plan.name, look.status())
         except NotOurs as lost:
             # Somebody removed our record, or put another in its place: nobody could find or end this cluster any more.
             self.end(f"its record is gone: {lost}")

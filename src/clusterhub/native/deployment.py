@@ -22,6 +22,7 @@ from clusterhub.native.adaptation import Adaptation
 from clusterhub.native.roster import YOUNG, Roster
 from clusterhub.native.surface import ENDED, Surface
 from clusterhub.native.verdict import LIKE_FAILURES, Idleness, Trouble, Verdict
+from clusterhub.quantities import Bytes
 from clusterhub.spec import LARGEST_COUNT, Workers
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class NativeDeployment:
         link = self._ask()
         self._observe(await link.identity())
         if reason := await self._reason_to_end(link):
-            self._end_soon(reason)
+            self._end_soon(reason, await link.stored())
             return
         if self._adaptation.limits.adapts:
             recommended = await link.adaptive_target(self.target_duration)
@@ -383,9 +384,11 @@ class NativeDeployment:
                 return f"nothing was processing for {lifecycle.idle_timeout} (lifecycle.idle_timeout)"
         return None
 
-    def _end_soon(self, reason: str) -> None:
-        logger.warning("clusterhub: %s ends: %s", self._plan.name, reason)
-        self._gone = f"ended, since {reason}"
+    def _end_soon(self, reason: str, stored: int) -> None:
+        """``stored`` is how many bytes of results end with it."""
+        lost = f"; {Bytes(stored).about()} of results went with it" if stored else ""
+        logger.warning("clusterhub: %s ends: %s%s", self._plan.name, reason, lost)
+        self._gone = f"{reason}{lost}"
         self._loop_task = None  # closing waits for the loop, and this is the loop
         _background(self.close())
 
