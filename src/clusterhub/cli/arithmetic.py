@@ -6,13 +6,27 @@ import math
 
 from clusterhub.display.words import counted
 from clusterhub.quantities import Bytes
-from clusterhub.spec import ClusterSpec
+from clusterhub.spec import ClusterSpec, Workers
 
 
 def in_all(spec: ClusterSpec) -> str:
     """One line: how workers fill a job and how many jobs that makes, or, where there are no jobs, the total."""
     jobs = spec.node is not None or spec.job.workers_per_job is not None
     return " · ".join([_one_job(spec), _jobs(spec)] if jobs else [_total(spec)])
+
+
+def asked_for(spec: ClusterSpec, target: Workers) -> str:
+    """``24 workers, 4 cores and 16 GiB each; 4 jobs of 6 workers; walltime 12h``."""
+    worker = spec.worker
+    shape = [_cores(worker.cores), worker.memory.about(), *([counted(worker.gpus, "GPU")] if worker.gpus else [])]
+    number = f"{target} workers, as the load asks," if target.adapts else f"{counted(target.maximum, 'worker')},"
+    parts = [f"{number} {', '.join(shape[:-1])} and {shape[-1]}{'' if target.maximum == 1 else ' each'}"]
+    if spec.node is not None or spec.job.workers_per_job is not None:
+        n = spec.packing.workers_per_job
+        parts.append(f"{counted(math.ceil(target.maximum / n), 'job')} of {counted(n, 'worker')}")
+    if spec.job.walltime is not None:
+        parts.append(f"walltime {spec.job.walltime}")
+    return "; ".join(parts)
 
 
 def _one_job(spec: ClusterSpec) -> str:

@@ -9,6 +9,7 @@ import click
 
 from clusterhub.errors import ClusterGone, ClusterhubError
 
+from .names import complete_name
 from .options import debug_option, override_options, overrides, profile_argument
 from .outcome import Mistake
 from .output import tell_line
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from clusterhub.cluster import Cluster
 
 
+ON = "--on"
+
+
 class Run(click.Command):
     """Reads its own options before and after P, and nothing from the command's first word on."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ours, rest = split(args, self._takes_value(ctx))
+        ours, rest = split(args, self._takes_value(ctx), ON)
+        if _says_where(ours):
+            rest = ["", *rest]  # in the place of P
         return super().parse_args(ctx, [*ours, "--", *rest] if rest else ours)
 
     def _takes_value(self, ctx: click.Context) -> Mapping[str, bool]:
@@ -34,8 +40,13 @@ class Run(click.Command):
         }
 
 
-def split(args: list[str], takes_value: Mapping[str, bool]) -> tuple[list[str], list[str]]:
-    """Our options, and P with the command. ``--`` ends our options; so does the first word after P."""
+def _says_where(ours: list[str]) -> bool:
+    """Whether ``--on NAME`` is among our options, so that there is no P."""
+    return any(word.startswith(f"{ON}=") for word in ours) or ON in ours[:-1]
+
+
+def split(args: list[str], takes_value: Mapping[str, bool], on: str = "") -> tuple[list[str], list[str]]:
+    """Our options, and P with the command. ``--`` ends our options; so does the first word after P, or after ``on``."""
     ours: list[str] = []
     rest: list[str] = []
     position = 0
@@ -46,10 +57,12 @@ def split(args: list[str], takes_value: Mapping[str, bool]) -> tuple[list[str], 
             return ours, [*rest, *args[position + 1 :]]
         if not word.startswith("-") or word == "-":
             rest.append(word)
-            if len(rest) == 2:  # P and the first word of the command
+            if len(rest) == 2 or (on and _says_where(ours)):  # P and the first word of the command
                 return ours, [*rest, *args[position + 1 :]]
             position += 1
             continue
+        if rest and on and word.partition("=")[0] == on:
+            raise click.UsageError(f"{on} takes the place of P; say: clusterhub run {on} NAME CMD")
         step = 2 if takes_value.get(word) else 1
         ours += args[position : position + step]
         position += step
@@ -59,9 +72,10 @@ def split(args: list[str], takes_value: Mapping[str, bool]) -> tuple[list[str], 
 @click.command(cls=Run, short_help="Run a script or command on a cluster that lives as long.")
 @profile_argument()
 @click.argument("words", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option(ON, metavar="NAME", shell_complete=complete_name, help="Run on the living cluster NAME; without P.")
 @override_options
 @debug_option
-def run(profile: str, words: tuple[str, ...], sets: tuple[str, ...], workers: Any) -> int:
+def run(profile: str, words: tuple[str, ...], on: str | None, sets: tuple[str, ...], workers: Any) -> int:
     """Run a script or command with its Client() on a cluster of profile P.
 
     CMD is a program with its arguments, or a script: `clusterhub run hal analysis.py --year 2020` runs it with this
@@ -69,18 +83,20 @@ def run(profile: str, words: tuple[str, ...], sets: tuple[str, ...], workers: An
     is there (at once where P asks for a minimum of 0), its exit code is passed on, and the cluster ends with it.
 
     Options go before or after P; everything from the first word of CMD on belongs to CMD. `--` before CMD allows it to
-    begin with a dash.
+    begin with a dash. `clusterhub run --on NAME CMD...` runs it on a cluster that lives, and leaves that running.
     """
     from .child import argv_of
 
     argv = argv_of(words)  # a slip in it is told before anything is started
+    if on is not None and (sets or workers is not None):
+        raise Mistake(
+            f"{on} is as it is; --set and --workers are for a new cluster (clusterhub scale {on} 20 scales it)"
+        )
     given = overrides(sets, workers)
     code: int | None = None
     with Signals() as signals:
-        from clusterhub.api import connect
-
         try:
-            with connect(profile, **given) as cluster:
+            with _opened(profile, on, given) as cluster:
                 code = _run_on(cluster, argv, signals)
         except ClusterhubError as error:
             if code is None:
@@ -88,6 +104,17 @@ def run(profile: str, words: tuple[str, ...], sets: tuple[str, ...], workers: An
             # The command has ended, and how it did is what the caller asked about.
             tell_line(f"✘ the cluster did not close as it should: {error}")
     return code
+
+
+def _opened(profile: str, on: str | None, given: dict[str, Any]) -> Cluster:
+    """A cluster for the command alone, or the living one, which the end of the command does not end."""
+    if on is not None:
+        from clusterhub.api import attach
+
+        return attach(on)
+    from clusterhub.api import connect
+
+    return connect(profile, **given)
 
 
 def _run_on(cluster: Cluster, argv: list[str], signals: Signals) -> int:

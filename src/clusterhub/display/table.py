@@ -88,7 +88,8 @@ class Table:
         from rich.text import Text
 
         heads = any(column.head for column in self.columns)
-        roomy = self._width_before_last() + NARROWEST <= available
+        *before, last_width = self._widths([[flat(cell) for cell in row] for row in self._with_heading()])
+        roomy = self.indent + sum(before) + GAP * len(before) + min(NARROWEST, last_width) <= available
         drawn = RichTable(box=None, show_header=heads, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
         for index, column in enumerate(self.columns):
             last = index == len(self.columns) - 1
@@ -101,10 +102,6 @@ class Table:
         for number, row in enumerate(self.rows):
             drawn.add_row(*self._texts(number, row))
         return drawn
-
-    def _width_before_last(self) -> int:
-        widths = self._widths([[flat(cell) for cell in row] for row in self._with_heading()])[:-1]
-        return self.indent + sum(widths) + GAP * len(widths)
 
     def _texts(self, number: int, row: Sequence[str]) -> list[Any]:
         from rich.text import Text

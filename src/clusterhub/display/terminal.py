@@ -23,8 +23,9 @@ MOST = 6
 class Terminal:
     """Draws on a terminal in place, from the waiting thread alone: no thread of its own can outlive an interrupt."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, bare: bool = False) -> None:
         self._stream = stream
+        self._bare = bare
         self._wanted = 0
         self._live: Live | None = None
 
@@ -34,7 +35,8 @@ class Terminal:
 
         self._wanted = wanted
         console = Console(file=self._stream, highlight=False, emoji=False, markup=False)
-        console.print(self._head(report))
+        if not self._bare:
+            console.print(self._head(report))
         self._live = Live(
             console=console,
             auto_refresh=False,
@@ -51,7 +53,8 @@ class Terminal:
         if self._live is not None:
             console = self._live.console
             self.leave()
-            _foot(console, report)
+            if not self._bare:
+                _foot(console, report)
 
     def note(self, text: str) -> None:
         self._stream.write(f"{flat(text)}\n")

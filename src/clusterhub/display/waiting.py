@@ -114,8 +114,11 @@ class Display:
         self.close()
 
 
-def choose(stream: IO[str] | None = None) -> Display:
-    """The display that fits: live in a notebook, live on a terminal, else lines on ``stream`` (by default stderr)."""
+def choose(stream: IO[str] | None = None, *, bare: bool = False) -> Display:
+    """The display that fits: live in a notebook, live on a terminal, else lines on ``stream`` (by default stderr).
+
+    A ``bare`` one shows the wait alone, for whoever says by other means what cluster it is and where.
+    """
     out = sys.stderr if stream is None else stream
     if out is None:  # pythonw, and daemons that closed it
         return silent()
@@ -126,8 +129,8 @@ def choose(stream: IO[str] | None = None) -> Display:
     if out.isatty() and os.environ.get("TERM", "") not in ("", "dumb") and carries(MARKS, out):
         from .terminal import Terminal
 
-        return Display(Terminal(out))
-    return Display(Lines(out))
+        return Display(Terminal(out, bare=bare))
+    return Display(Lines(out, bare=bare))
 
 
 def silent() -> Display:
@@ -160,11 +163,14 @@ class Silent:
 class Lines:
     """A line for every change and no more, each with the time gone by: for logs, pipes and plain terminals."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, bare: bool = False) -> None:
         self._stream = stream
+        self._bare = bare
         self._seen: object = None
 
     def begin(self, report: Report, wanted: int) -> None:
+        if self._bare:
+            return
         goal = "" if wanted == report.asked else f" (waiting for {wanted})"
         self._line(0.0, f"{report.place}{goal}, scheduler {report.scheduler_address}")
 

@@ -89,7 +89,7 @@ async def _shut_down(store: Store, record: Record) -> str:
 
 
 async def _what_goes(deployment: RemoteDeployment) -> str:
-    """``: 2 workers, and 1.2 GiB of results``; nothing where that cannot be known, which keeps nobody from ending it."""
+    """``, with 2 workers and the 1.2 GiB of results that they held``; nothing where that cannot be known."""
     link = SchedulerLink(deployment.scheduler_address, deployment.security, patience=3.0)
     try:
         workers = (await link.identity())["workers"].values()
@@ -98,7 +98,7 @@ async def _what_goes(deployment: RemoteDeployment) -> str:
     finally:
         await link.close()
     stored = sum(int(worker.get("metrics", {}).get("managed_bytes", 0)) for worker in workers)
-    results = f", and {Bytes(stored).about()} of results that they held" if stored else ""
+    results = f" and the {Bytes(stored).about()} of results that they held" if stored else ""
     return f", with {counted(len(workers), 'worker')}{results}" if workers else ""
 
 

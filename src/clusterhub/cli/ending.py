@@ -1,0 +1,102 @@
+"""``down`` and ``gc``: what ends clusters, and what clears away after those that ended badly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from clusterhub.errors import ClusterGone, ClusterhubError
+
+from . import outcome
+from .names import complete_name
+from .options import debug_option, json_option
+from .outcome import Mistake
+from .output import say, say_json, say_marked, say_table
+
+
+@click.command(short_help="End clusters.")
+@click.argument("names", metavar="N...", nargs=-1, shell_complete=complete_name)
+@click.option("--all", "everything", is_flag=True, help="End all of them.")
+@click.option("--yes", is_flag=True, help="Do not ask before --all.")
+@debug_option
+def down(names: tuple[str, ...], everything: bool, yes: bool) -> int:
+    """End clusters N, with all that they started, and say what was ended.
+
+    Of one that died, what is left is removed. One that cannot be ended from here is told apart, and the exit code is 1.
+    """
+    if everything == bool(names):
+        raise click.UsageError(
+            "--all ends every cluster, and takes no names" if names else "name a cluster, or say --all"
+        )
+    chosen = list(dict.fromkeys(names)) if names else _all(yes)
+    codes = [_ended(name) for name in chosen]
+    return max(codes, default=0)
+
+
+def _all(yes: bool) -> list[str]:
+    from clusterhub.display.words import counted
+    from clusterhub.keeper.records import Store
+
+    names = Store.here().names()
+    if not names:
+        say("no clusters live")
+    elif not yes:
+        question = f"end {counted(len(names), 'cluster')} ({', '.join(names)})?"
+        if not sys.stdin.isatty():
+            raise Mistake(f"{question} add --yes")
+        if not click.confirm(question, err=True):
+            say("nothing was ended")
+            return []
+    return names
+
+
+def _ended(name: str) -> int:
+    """End one and say so; its part in the exit code. What goes wrong with it must not keep the next from its end."""
+    from clusterhub.keeper import end
+    from clusterhub.keeper.records import Store
+
+    try:
+        said = end(name)
+    except ClusterGone as gone:
+        if name in Store.here().names():
+            return outcome.tell(gone, debug=False)
+        said = str(gone)  # it had ended before, which is what was wanted
+    except ClusterhubError as error:
+        return outcome.tell(error, debug=False)
+    say_marked("✔", "green", said)
+    return 0
+
+
+@click.command(short_help="Remove what dead clusters left.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+@debug_option
+def gc(dry_run: bool, as_json: bool) -> None:
+    """Remove what dead clusters left, and leave alone what may live.
+
+    Only what is proven dead is removed: unreachable is not dead.
+    """
+    from clusterhub.keeper import collect
+
+    findings = collect(dry_run=dry_run)
+    if as_json:
+        keys = ("name", "verdict", "reason", "ended")
+        say_json([{key: getattr(found, key) for key in keys} for found in findings])
+    elif not findings:
+        say("nothing to remove")
+    else:
+        _say_findings(findings)
+
+
+def _say_findings(findings: Sequence[object]) -> None:
+    from clusterhub.display.table import Column, Table
+    from clusterhub.keeper import Finding
+
+    rows = []
+    for found in findings:
+        assert isinstance(found, Finding)
+        ended = f"; ended: {', '.join(found.ended)}" if found.ended else ""
+        rows.append([found.name, found.verdict, f"{found.reason}{ended}"])
+    say_table(Table([Column("NAME"), Column("WHAT"), Column("WHY")], rows))
