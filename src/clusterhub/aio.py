@@ -29,6 +29,6 @@ def connect(
     return AsyncCluster(prepared.plan, prepared.opening())
 
 
-def attach(name: str) -> AsyncCluster:
+def attach(name: str, *, hold: bool = False) -> AsyncCluster:
     """The living cluster that ``clusterhub.attach`` would find, to be awaited or entered with ``async with``."""
-    return AsyncCluster(*found(name))
+    return AsyncCluster(*found(name, hold=hold))

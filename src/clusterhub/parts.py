@@ -25,4 +25,5 @@ def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:
     """
     from clusterhub._dask.hosting import scheduler_class
 
-    return scheduler_class(plan.dashboard_prefix)
+    guarded: type[Scheduler] = scheduler_class(plan.dashboard_prefix)
+    return guarded

@@ -75,3 +75,12 @@ def scheduler_class(prefix: str) -> Any:
     from distributed import Scheduler
 
     return guarded(prefix) if prefix else Scheduler
+
+
+def has_dashboard(native: Any) -> bool:
+    """Whether a cluster object's scheduler serves a dashboard, as far as that can be seen from here.
+
+    Its link is no sign: it is formed from the port of an HTTP server that is there for the metrics too.
+    """
+    application = getattr(getattr(native, "scheduler", None), "http_application", None)
+    return application is None or bool(application.applications)

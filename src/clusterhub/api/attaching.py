@@ -14,25 +14,27 @@ if TYPE_CHECKING:
     from clusterhub.keeper import Clusters
 
 
-def attach(name: str) -> Cluster:
+def attach(name: str, *, hold: bool = False) -> Cluster:
     """The living cluster of that name; never makes one. Closing it lets go of it, ``shutdown()`` ends it.
+
+    With ``hold`` it does not end for want of those who made it, as long as this process is attached.
 
     Raises ConfigError for a name that nobody knows, with those there are, and ClusterGone for a cluster that has ended,
     with why.
     """
-    plan, opening = found(name)
+    plan, opening = found(name, hold=hold)
     from clusterhub.cluster import Cluster
 
     return Cluster(plan, opening)
 
 
-def found(name: str) -> tuple[Plan[Any], Opening]:
+def found(name: str, *, hold: bool = False) -> tuple[Plan[Any], Opening]:
     """What a facade needs to attach to the cluster of that name. Raises as :func:`attach`."""
     check_name(name)
     plan = keeper.plan_of(name)
     from clusterhub.cluster import Opening
 
-    return plan, Opening(partial(keeper.attach, name), owner=False, inline=False)
+    return plan, Opening(partial(keeper.attach, name, hold=hold), owner=False, inline=False)
 
 
 def clusters() -> Clusters:

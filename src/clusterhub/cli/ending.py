@@ -12,7 +12,7 @@ from clusterhub.errors import ClusterGone, ClusterhubError
 from . import outcome
 from .names import complete_name
 from .options import debug_option, json_option
-from .outcome import Mistake
+from .outcome import FAILURE, Mistake
 from .output import say, say_json, say_marked, say_table
 
 
@@ -73,7 +73,7 @@ def _ended(name: str) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 @debug_option
-def gc(dry_run: bool, as_json: bool) -> None:
+def gc(dry_run: bool, as_json: bool) -> int:
     """Remove what dead clusters left, and leave alone what may live.
 
     Only what is proven dead is removed: unreachable is not dead.
@@ -88,6 +88,7 @@ def gc(dry_run: bool, as_json: bool) -> None:
         say("nothing to remove")
     else:
         _say_findings(findings)
+    return FAILURE if any(found.verdict == "failed" for found in findings) else 0
 
 
 def _say_findings(findings: Sequence[object]) -> None:

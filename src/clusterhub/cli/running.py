@@ -111,7 +111,7 @@ def _opened(profile: str, on: str | None, given: dict[str, Any]) -> Cluster:
     if on is not None:
         from clusterhub.api import attach
 
-        return attach(on)
+        return attach(on, hold=True)
     from clusterhub.api import connect
 
     return connect(profile, **given)

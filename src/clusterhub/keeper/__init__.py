@@ -25,11 +25,11 @@ async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | N
     return await opening.start(plan, named=named, kept=kept, target=target)
 
 
-async def attach(name: str) -> RemoteDeployment:
+async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:
     """See :func:`clusterhub.keeper.opening.attach`."""
     from clusterhub.keeper import opening
 
-    return await opening.attach(name)
+    return await opening.attach(name, hold=hold)
 
 
 def plan_of(name: str) -> Plan[Any]:

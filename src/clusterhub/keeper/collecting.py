@@ -21,7 +21,7 @@ class Finding:
 
     name: str
     verdict: str
-    """``removed``, ``would be removed``, ``left alone``."""
+    """``removed``, ``would be removed``, ``left alone``, or ``failed``: it is dead, and what it left cannot be removed."""
     reason: str
     ended: tuple[str, ...] = ()
     """Its units that were ended."""
@@ -63,7 +63,7 @@ def _judged(store: Store, record: Record, dry_run: bool) -> Finding | None:
     except LookupError:
         return None
     except ClusterhubError as error:
-        return Finding(record.name, "left alone", f"it is dead, and what it left cannot be removed: {error}")
+        return Finding(record.name, "failed", f"it is dead, and what it left cannot be removed: {error}")
 
 
 def clear(store: Store, record: Record, reason: str) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from clusterhub.keeper.identity import Life, Process, open_watch
 
 LOOK = 0.5
 """Seconds between two looks at a process where the kernel does not tell of its end."""
+CREATOR = "creator"
+"""The token of whoever started the keeper."""
 FAR_GRACE = 120.0
 """Seconds that a holder on another host may be silent before it counts as gone: laptops close, networks hiccup."""
 
@@ -32,9 +34,12 @@ class Lifeline:
         self.lingers_until: float | None = None
         """By the loop's clock: when it ends unless somebody comes back; None while it is held or kept."""
 
-    def hold(self, process: Process, pipe: int | None = None) -> bool:
-        """From now on ``process`` holds the cluster, until it ends or lets go. Idempotent; False for one that has ended."""
-        key = _key(process)
+    def hold(self, process: Process, token: str = CREATOR, pipe: int | None = None) -> bool:
+        """From now on ``process`` holds the cluster, until it ends or lets go. Idempotent; False for one that has ended.
+
+        ``token`` tells the holds of one process apart: each of its facades lets go on its own.
+        """
+        key = (*_key(process), token)
         if key in self._holders:
             self._holders[key].renew()
             return True
@@ -46,11 +51,15 @@ class Lifeline:
         self._stop_waiting()
         return True
 
-    def release(self, process: Process) -> bool:
+    def release(self, process: Process, token: str) -> bool:
         """``process`` needs the cluster no more; whether that leaves nobody, and it is to end now."""
-        if (holder := self._holders.pop(_key(process), None)) is not None:
+        if (holder := self._holders.pop((*_key(process), token), None)) is not None:
             holder.close()
         return not self._holders and not self.kept
+
+    def leave(self, process: Process, token: str) -> None:
+        """``process`` lets go without a wish that it should end: for the cluster it is as if that process had ended."""
+        self._gone((*_key(process), token), "let go of it")
 
     def established(self, *, named: bool, kept: bool) -> None:
         """The cluster stands: from now on its name, or that it is kept, lets it outlive its creator."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from clusterhub.backend import CONTRACT, Plan
 from clusterhub.errors import ClusterGone, ClusterhubError
 from clusterhub.keeper.collecting import clear
 from clusterhub.keeper.finding import living_record, unknown
-from clusterhub.keeper.identity import Process
+from clusterhub.keeper.identity import Process, end
 from clusterhub.keeper.launch import Launch
 from clusterhub.keeper.record import End, Record
 from clusterhub.keeper.records import Store
@@ -58,8 +59,8 @@ async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | N
         return await _joined(deployment, kept, target)
 
 
-async def attach(name: str) -> RemoteDeployment:
-    """The living cluster of that name, which this process does not hold.
+async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:
+    """The living cluster of that name; with ``hold`` it does not end for want of others as long as this process has it.
 
     Raises ConfigError for a name that nobody knows, and ClusterGone for one that has ended, with why.
     """
@@ -68,7 +69,14 @@ async def attach(name: str) -> RemoteDeployment:
     ready = await _when_ready(store, record)
     if ready is None:
         raise await asyncio.to_thread(unknown, store, name)
-    return await RemoteDeployment.of(ready, store)
+    deployment = await RemoteDeployment.of(ready, store)
+    if hold:
+        try:
+            await deployment.hold()
+        except BaseException:
+            await deployment.close(shutdown=False)
+            raise
+    return deployment
 
 
 def _claimed(store: Store, plan: Plan[Any], named: bool, kept: bool) -> Record | None:
@@ -115,10 +123,13 @@ async def _started(store: Store, plan: Plan[Any], named: bool, kept: bool) -> Re
     except BaseException as error:
         if launch is not None:
             launch.let_go()
-        with contextlib.suppress(ClusterhubError, LookupError):
+        with contextlib.suppress(ClusterhubError, LookupError):  # ProcessLookupError among them
             # What the keeper could not put away itself: one that never came to life, or was killed.
             record = store.read(plan.name)
-            if record.uid == plan.uid and (
+            if record.uid == plan.uid and kept and record.state == "running" and record.keeper is not None:
+                # It became ready just as we were told to stop, and nobody will hear of it.
+                end(record.keeper, signal.SIGTERM)
+            elif record.uid == plan.uid and (
                 record.keeper is None or standing(record, store).condition is Condition.DEAD
             ):
                 store.retire(record, End(when=datetime.now(UTC), reason=f"its start failed: {error}"))

@@ -252,6 +252,6 @@ async def keep(order: Order, pipe: int, report: Report) -> int:
     except BaseException as error:  # noqa: BLE001 - as above: told to whoever waits
         report.failed(error)
         return 1
-    if not keeper.lifeline.hold(order.creator, pipe):
+    if not keeper.lifeline.hold(order.creator, pipe=pipe):
         keeper.end("the process that made it ended")
     return await keeper.run(report)

@@ -56,7 +56,7 @@ class End(Frozen):
 
 
 class Record(Frozen):
-    """What is known of a cluster wherever its keeper runs; holds no secret."""
+    """What is known of a cluster wherever its keeper runs. Of secrets it holds the path of the dashboard, and no other."""
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     contract: int

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 from clusterhub._dask.dashboard import relinked
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import CONTRACT, Plan, Ref, Unit
 from clusterhub.errors import ClusterGone, ClusterhubError, Failure
 from clusterhub.keeper.identity import Life, Process
+from clusterhub.keeper.lifeline import CREATOR
 from clusterhub.keeper.record import Record
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.serving import HANDLER
@@ -29,6 +31,8 @@ PATIENCE = 10.0
 """Seconds in which a keeper answers, even a busy one; then it is found out why it does not."""
 END_PATIENCE = 150.0
 """Seconds that a keeper may take to end everything: a batch system holds deleted jobs for a while."""
+DEATH_LOOK = 0.5
+"""Seconds after which an answer that has not come makes us look whether the keeper still lives."""
 RENEW = 20.0
 """Seconds between two signs of life to a keeper on another host."""
 
@@ -47,6 +51,8 @@ class RemoteDeployment:
         self._link = SchedulerLink(record.address, self._security, patience=PATIENCE)
         self._target = self._plan.spec.workers
         self._kept = record.kept
+        self._token = CREATOR if launch is not None else uuid4().hex
+        self._holds = launch is not None
         self._renewing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -156,6 +162,9 @@ class RemoteDeployment:
                 with contextlib.suppress(ClusterGone):  # gone already is as good
                     await self._call("shutdown", reason="it was shut down")
                 await self._until_it_is_gone()
+            elif self._holds and self._launch is None:
+                with contextlib.suppress(ClusterGone):
+                    await self._call("leave", **self._holder)
         finally:
             await self._let_go()
 
@@ -166,9 +175,9 @@ class RemoteDeployment:
 
     async def hold(self) -> None:
         """From now on this process holds it, as its creator did: it ends, or lingers, when all who hold it have ended."""
-        this = Process.this()
-        if not await self._call("hold", holder=this.model_dump()):
-            raise ClusterhubError(f"the keeper of {self._plan.name} does not see this process ({this.pid})")
+        if not await self._call("hold", **self._holder):
+            raise ClusterhubError(f"the keeper of {self._plan.name} does not see this process ({os.getpid()})")
+        self._holds = True
         if self._renewing is None and self._record.keeper is not None and self._record.keeper.life() is Life.UNKNOWN:
             self._renewing = asyncio.create_task(self._renew(), name=f"clusterhub-hold-{self._plan.name}")
 
@@ -180,12 +189,16 @@ class RemoteDeployment:
         ends = True
         try:
             with contextlib.suppress(ClusterGone):
-                ends = await self._call("release", holder=Process.this().model_dump())
+                ends = await self._call("release", **self._holder)
             if ends:
                 await self._until_it_is_gone()
         finally:
             await self._let_go()
         return ends
+
+    @property
+    def _holder(self) -> dict[str, Any]:
+        return {"holder": Process.this().model_dump(), "token": self._token}
 
     async def _let_go(self) -> None:
         if self._renewing is not None:
@@ -200,7 +213,7 @@ class RemoteDeployment:
         while True:
             await asyncio.sleep(RENEW)
             with contextlib.suppress(ClusterhubError):
-                await self._call("hold", holder=Process.this().model_dump())
+                await self._call("hold", **self._holder)
 
     # The line
 
@@ -208,12 +221,27 @@ class RemoteDeployment:
         """The keeper's answer. Raises what it raised; or ClusterGone, with what became of the keeper."""
         call = {"do": do, "contract": CONTRACT, "user": os.geteuid(), "with": arguments}
         try:
-            answer = await self._link.ask(HANDLER, call=call)
+            answer = await self._answered(self._link.ask(HANDLER, call=call))
         except ClusterGone as gone:
             raise await asyncio.to_thread(self._explained, gone) from gone
         if "error" in answer:
             raise error_from(answer["error"])
         return answer["value"]
+
+    async def _answered(self, question: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of ``question``; given up as soon as the keeper is seen to be dead, where Dask would try on for long."""
+        asking = asyncio.ensure_future(question)
+        try:
+            while not asking.done():
+                await asyncio.wait([asking], timeout=DEATH_LOOK)
+                if not asking.done() and await asyncio.to_thread(self._is_dead):
+                    raise ClusterGone(f"the scheduler at {self.scheduler_address} is gone")
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    def _is_dead(self) -> bool:
+        return self._record.keeper is not None and self._record.keeper.life() is Life.DEAD
 
     def _explained(self, gone: ClusterGone) -> ClusterGone:
         """Why the keeper does not answer: it has ended, was killed, is stopped, or is only slow."""

@@ -38,6 +38,7 @@ class Serving:
             "adapt": self._adapt,
             "logs": self._logs,
             "hold": self._hold,
+            "leave": self._leave,
             "keep": self._keep,
             "release": self._release,
             "shutdown": self._shutdown,
@@ -65,7 +66,7 @@ class Serving:
         do = self._calls.get(str(call.get("do")))
         if do is None:
             raise ClusterhubError(f"the keeper of {name} does not know how to {call.get('do')!r}")
-        if self._keeper.reason is not None and call.get("do") not in ("shutdown", "release"):
+        if self._keeper.reason is not None and call.get("do") not in ("shutdown", "release", "leave"):
             raise ClusterGone(f"cluster {name} is ending: {self._keeper.reason}")
         return await do(**call.get("with", {}))
 
@@ -105,16 +106,19 @@ class Serving:
         texts = dict(await self._keeper.deployment.logs(unit))
         return texts | own if unit is None else texts
 
-    async def _hold(self, holder: Mapping[str, Any]) -> bool:
-        return self._keeper.lifeline.hold(Process.model_validate(dict(holder)))
+    async def _hold(self, holder: Mapping[str, Any], token: str) -> bool:
+        return self._keeper.lifeline.hold(Process.model_validate(dict(holder)), token)
+
+    async def _leave(self, holder: Mapping[str, Any], token: str) -> None:
+        self._keeper.lifeline.leave(Process.model_validate(dict(holder)), token)
 
     async def _keep(self) -> None:
         self._keeper.lifeline.keep()
         await self._keeper.note_kept()
 
-    async def _release(self, holder: Mapping[str, Any]) -> bool:
+    async def _release(self, holder: Mapping[str, Any], token: str) -> bool:
         """Whether the cluster ends now."""
-        ends = self._keeper.lifeline.release(Process.model_validate(dict(holder)))
+        ends = self._keeper.lifeline.release(Process.model_validate(dict(holder)), token)
         if ends:
             self._keeper.end("it was closed")
         return ends

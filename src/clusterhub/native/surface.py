@@ -61,6 +61,10 @@ class Surface:
     @property
     def dashboard_link(self) -> str:
         """Its link to the dashboard, or an empty text while it has none."""
+        from clusterhub._dask.hosting import has_dashboard
+
+        if not has_dashboard(self.native):
+            return ""
         try:
             return str(self.native.dashboard_link or "")
         except (AttributeError, IndexError, KeyError, ValueError):
