@@ -123,9 +123,17 @@ class SubmitRejected(ClusterhubError):
 class QueueFull(ClusterhubError):
     """The system takes no more units at present: a state that passes, not a mistake."""
 
-    def __init__(self, *, limit: int, used: int, source: str = "") -> None:
+    limit: int | None
+    """How many jobs you may have, where the system says so."""
+    used: int | None
+    """How many of them are in use, where it is known."""
+
+    def __init__(self, *, limit: int | None = None, used: int | None = None, source: str = "") -> None:
         self.limit, self.used, self.source = limit, used, source
-        super().__init__(f"queue full: {used} of your {limit} jobs are in use; the rest waits for a place")
+        places = f"{used} of your {limit} jobs are in use" if used is not None and limit is not None else (
+            f"you may have {limit} jobs" if limit is not None else "the system takes no more of your jobs now"
+        )  # fmt: skip
+        super().__init__(f"queue full: {places}; the rest waits for a place")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from clusterhub._dask.draining import Drain
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import Plan
 from clusterhub.native.adaptation import Adaptation
+from clusterhub.native.verdict import Idleness
 
 if TYPE_CHECKING:
     from distributed import Scheduler
 
-__all__ = ["Adaptation", "Drain", "SchedulerLink", "scheduler_class"]
+__all__ = ["Adaptation", "Drain", "Idleness", "SchedulerLink", "scheduler_class"]
 
 
 def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:

@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING, Any
 from clusterhub.errors import ClusterGone
 
 if TYPE_CHECKING:
-    from distributed import Security
+    from distributed import Scheduler, Security
 
 PATIENCE = 10.0
 """Seconds in which a scheduler answers a short question, even a busy one."""
 
 
+DIRECT = frozenset({"identity", "adaptive_target", "workers_to_close", "check_idle"})
+"""Operations whose handlers are plain functions that change nothing and answer with plain data."""
+
+
 class SchedulerLink:
     """Asks one scheduler. Raises ClusterGone where it does not answer within ``patience`` seconds."""
 
-    def __init__(self, address: str, security: Security | None, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, address: str, security: Security | None, patience: float = PATIENCE, own: Scheduler | None = None
+    ) -> None:
+        """``own`` is the scheduler itself where it runs on this event loop: its short questions need no connection then."""
         from distributed.core import rpc
 
+        self._own = own
         self.address = address
         self._patience = patience
         args = security.get_connection_args("client") if security is not None else None
@@ -30,8 +38,17 @@ class SchedulerLink:
 
     async def ask(self, operation: str, **arguments: Any) -> Any:
         """What the scheduler answers to one of its operations."""
+        if self._own is not None and operation in DIRECT:
+            return self._asked_directly(self._own, operation, arguments)
         async with self._told_apart(self._patience):
             return await getattr(self._rpc, operation)(**arguments)
+
+    def _asked_directly(self, scheduler: Scheduler, operation: str, arguments: Mapping[str, Any]) -> Any:
+        from distributed.core import Status
+
+        if scheduler.status in (Status.closing, Status.closed, Status.failed):
+            raise ClusterGone(f"the scheduler at {self.address} has ended", final=False)
+        return scheduler.handlers[operation](**arguments)
 
     @asynccontextmanager
     async def _told_apart(self, patience: float | None) -> AsyncIterator[None]:

@@ -78,7 +78,9 @@ class NativeDeployment:
         deployment = cls(native, plan, startup_timeout)
         try:
             await _uninterrupted(deployment._surface.started())
-            link = deployment._link = SchedulerLink(deployment.scheduler_address, deployment.security)
+            link = deployment._link = SchedulerLink(
+                deployment.scheduler_address, deployment.security, own=getattr(deployment, "scheduler", None)
+            )
             deployment._observe(await link.identity())
         except BaseException as error:
             await deployment.close()
