@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,3 +85,14 @@ def has_dashboard(native: Any) -> bool:
     """
     application = getattr(getattr(native, "scheduler", None), "http_application", None)
     return application is None or bool(application.applications)
+
+
+@contextmanager
+def impatient(native: Any) -> Iterator[None]:
+    """Within it nobody tries for half a minute to reach the scheduler of a cluster object which has ended already."""
+    import dask
+    from distributed.core import Status
+
+    ended = getattr(getattr(native, "scheduler", None), "status", None) in (Status.closing, Status.closed)
+    with dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}) if ended else nullcontext():
+        yield

@@ -143,11 +143,14 @@ class AsyncCluster:
 
     async def shutdown(self) -> None:
         """End the cluster, and return when all that it started has ended, whoever made or keeps it. Idempotent."""
+        self._raise_if_let_go()
+        await self._end(self._shut_down)
+
+    def _raise_if_let_go(self) -> None:
         if self._lives_on:
             raise ClusterGone(
                 f"this object let go of {self.name} already; clusterhub.attach({self.name!r}).shutdown() ends it"
             )
-        await self._end(self._shut_down)
 
     async def detach(self) -> None:
         """Leave the cluster running: from now on it is kept, and this object is done with it.

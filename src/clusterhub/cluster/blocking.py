@@ -67,6 +67,7 @@ class Cluster:
 
     def shutdown(self) -> Any:
         """End the cluster, and return when all that it started has ended, whoever made or keeps it. Idempotent."""
+        self._inner._raise_if_let_go()
         return self._end(self._inner.shutdown)
 
     def detach(self) -> Any:

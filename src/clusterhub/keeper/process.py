@@ -151,17 +151,29 @@ class Keeper:
                     await self._tell(await look.now())
                 except ClusterGone as gone:
                     if gone.final:
-                        self.end(str(gone).removeprefix(f"cluster {self.plan.name} is gone: "))
+                        self.end(self._bare(gone))
                         break
                     logger.warning("%s", gone)
                 except Exception:
                     logger.exception("looking at the cluster failed")
                 await asyncio.wait([ended, ending], timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
-                    self.end("its scheduler was shut down, by a client or a signal")
+                    self.end(await self._why_it_ended())
         finally:
             ended.cancel()
             ending.cancel()
+
+    async def _why_it_ended(self) -> str:
+        """Whose end the scheduler's was: the deployment's own, or that of a client that shut it down."""
+        try:
+            await self.deployment.failure()
+        except ClusterGone as gone:
+            if gone.final:
+                return self._bare(gone)
+        return "its scheduler was shut down, by a client or a signal"
+
+    def _bare(self, gone: ClusterGone) -> str:
+        return str(gone).removeprefix(f"cluster {self.plan.name} is gone: ")
 
     async def _close(self, hosted: Hosted) -> None:
         self.lifeline.close()

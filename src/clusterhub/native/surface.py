@@ -115,8 +115,11 @@ class Surface:
 
     async def close(self) -> None:
         """End it. Idempotent."""
+        from clusterhub._dask.hosting import impatient
+
         if self.status not in ENDED:
-            await _maybe(self.native.close())
+            with impatient(self.native):
+                await _maybe(self.native.close())
 
 
 def _status(thing: Any, default: object) -> str:
