@@ -39,6 +39,9 @@ class Figure:
     """Empty where nothing native does the same."""
     target: float | None = None
     """The largest ratio that is good enough; None for what is only told."""
+    most: float | None = None
+    """The most seconds that are good enough: more than the native thing takes, or in all where nothing native does the
+    same. For what is compared with something of another kind, whose ratio means nothing."""
 
     @property
     def ratio(self) -> float | None:
@@ -60,6 +63,8 @@ class Figure:
     @property
     def verdict(self) -> Verdict:
         """Whether the target is kept; above it, whether the pairs agree well enough to say that it is missed."""
+        if self.most is not None:
+            return self._verdict_of_seconds(self.most)
         if self.target is None or self.ratio is None or self.pair_ratio is None:
             return Verdict.NONE
         if min(self.ratio, self.pair_ratio) <= self.target:
@@ -67,9 +72,16 @@ class Figure:
         ratios = sorted(ours / native for ours, native in zip(self.ours, self.native, strict=True))
         return Verdict.MISSED if ratios[_rank_below_median(len(ratios))] > self.target else Verdict.UNCLEAR
 
+    def _verdict_of_seconds(self, most: float) -> Verdict:
+        theirs = self.native or (0.0,) * len(self.ours)
+        more = sorted(ours - native for ours, native in zip(self.ours, theirs, strict=True))
+        if median(more) <= most:
+            return Verdict.KEPT
+        return Verdict.MISSED if more[_rank_below_median(len(more))] > most else Verdict.UNCLEAR
+
     def and_also(self, other: Figure) -> Figure:
         """The figure of both measurements taken together."""
-        return Figure(self.name, self.ours + other.ours, self.native + other.native, self.target)
+        return Figure(self.name, self.ours + other.ours, self.native + other.native, self.target, self.most)
 
 
 def _rank_below_median(n: int) -> int:

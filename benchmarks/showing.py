@@ -67,9 +67,15 @@ def _row(figure: Figure) -> tuple[str, ...]:
         _ms(figure.difference, sign=True),
         _times(figure.ratio),
         _times(figure.pair_ratio),
-        f"≤ {_times(figure.target)}" if figure.target is not None else "",
+        _target(figure),
         figure.verdict,
     )
+
+
+def _target(figure: Figure) -> str:
+    if figure.most is not None:
+        return f"≤ {_ms(figure.most)} ms{' more' if figure.native else ''}"
+    return f"≤ {_times(figure.target)}" if figure.target is not None else ""
 
 
 def _ms(seconds: float | None, *, sign: bool = False) -> str:
@@ -107,6 +113,7 @@ def _plain(benchmark: Benchmark, figure: Figure) -> dict[str, Any]:
         "ratio": figure.ratio,
         "pair_ratio": figure.pair_ratio,
         "target": figure.target,
+        "most": figure.most,
         "verdict": figure.verdict or None,
     }
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import config, fresh, living
+from . import config, fresh, kept, living
 from .measuring import Figure, Verdict
 
 PATIENCE = 60.0
@@ -45,5 +45,9 @@ SUITE = (
     Benchmark("local", living.STARTING, living.starting, pairs=12),
     Benchmark("resolve", config.RESOLVING, config.resolving, pairs=10),
     Benchmark("call", living.CALLING, living.calling, pairs=100),
+    Benchmark("keeper", kept.STARTING, kept.starting, pairs=8),
+    Benchmark("delegated", kept.CALLING, kept.calling, pairs=100),
+    Benchmark("attach", kept.ATTACHING, kept.attaching, pairs=5),
+    Benchmark("ls", kept.LISTING, kept.listing, pairs=10),
 )
 """In the order in which they are shown; each name is also the first word of the names of its figures."""

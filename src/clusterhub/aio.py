@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from clusterhub.api.attaching import found
-from clusterhub.api.connecting import prepare, refuse_unusable
+from clusterhub.api.connecting import prepare
 from clusterhub.cluster import AsyncCluster
 from clusterhub.profile import Overrides
 from clusterhub.spec import ClusterSpec
@@ -24,8 +24,7 @@ def connect(
 
     Raises as that does; what can be refused is refused here, before it is awaited.
     """
-    prepared = prepare(profile, name, keep, overrides)
-    refuse_unusable(prepared.resolved)
+    prepared = prepare(profile, name, keep, overrides, start=True)
     return AsyncCluster(prepared.plan, prepared.opening())
 
 

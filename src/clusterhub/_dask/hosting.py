@@ -12,6 +12,11 @@ from clusterhub._dask.dashboard import guard, guarded, plain_link, secret_prefix
 LOOPBACK = "127.0.0.1"
 
 
+def warm_up() -> None:
+    """Import what a scheduler of this process will need, which takes longer than all else at its start."""
+    import distributed  # noqa: F401
+
+
 class Hosted:
     """One scheduler of this process."""
 

@@ -6,10 +6,11 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from clusterhub import keeper
 from clusterhub.backend import Backend, Feature, Plan, SupportsAttach, refuse_unsupported
 from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
 from clusterhub.profile import Overrides, Resolved, resolve
@@ -17,6 +18,7 @@ from clusterhub.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from clusterhub.cluster import Cluster, Opening
+    from clusterhub.keeper.launch import Launch
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 """What every system takes: a job's name in PBS, a DNS label in Kubernetes with room for a suffix."""
@@ -42,8 +44,7 @@ def connect(
     BackendUnavailable and Unsupported before anything is started, and WorkersFailed or SubmitRejected when the start
     fails; nothing is left of it then.
     """
-    prepared = prepare(profile, name, keep, overrides)
-    refuse_unusable(prepared.resolved)
+    prepared = prepare(profile, name, keep, overrides, start=True)
     from clusterhub.cluster import Cluster
 
     return Cluster(prepared.plan, prepared.opening())
@@ -66,6 +67,8 @@ class Prepared:
     keep: bool
     workers_said: bool
     """Whether the call itself says how many workers it wants."""
+    launch: Launch | None = None
+    """The keeper, where one was started in advance."""
 
     def opening(self) -> Opening:
         """How a facade starts it, or finds the one that has its name already."""
@@ -73,22 +76,64 @@ class Prepared:
 
         if not self.in_keeper:
             return Opening(partial(self.resolved.backend.start, self.plan))
-        from clusterhub import keeper
-
         target = self.plan.spec.workers if self.workers_said else None
-        start = partial(keeper.start, self.plan, named=self.named, kept=self.keep, target=target)
+        start = partial(keeper.start, self.plan, named=self.named, kept=self.keep, target=target, launch=self.launch)
         return Opening(start, inline=False)
 
 
-def prepare(profile: str | ClusterSpec | None, name: str | None, keep: bool, overrides: Mapping[str, Any]) -> Prepared:
-    """The resolved profile and its plan, with everything refused that cannot be honoured. Starts nothing."""
+def prepare(
+    profile: str | ClusterSpec | None,
+    name: str | None,
+    keep: bool,
+    overrides: Mapping[str, Any],
+    *,
+    start: bool = False,
+) -> Prepared:
+    """The resolved profile and its plan, with everything refused that cannot be honoured.
+
+    With ``start`` also what cannot work on this machine; and a keeper that will be needed starts up meanwhile, idle, since
+    it has to import as much as we do.
+    """
     if name is not None:
         check_name(name)
-    resolved = resolve(profile, overrides)
+    launch = keeper.in_advance(name) if start and (name is not None or keep or _says_process(overrides)) else None
+    try:
+        resolved = resolve(profile, overrides)
+        in_keeper = _host(resolved, outlives_us=name is not None or keep) == "process"
+        if launch is None and start and in_keeper and resolved.backend.unusable() is None:
+            launch = keeper.in_advance(name)
+        called = name or new_name(resolved.profile)
+        prepared = _prepared(resolved, profile, called, overrides, named=name is not None, keep=keep)
+        if start:
+            refuse_unusable(prepared.resolved)
+    except BaseException:
+        if launch is not None:
+            launch.let_go()
+        raise
+    if launch is not None and not in_keeper:
+        launch.let_go()
+        launch = None
+    return replace(prepared, launch=launch)
+
+
+def _says_process(overrides: Mapping[str, Any]) -> bool:
+    lifecycle = overrides.get("lifecycle")
+    return isinstance(lifecycle, Mapping) and lifecycle.get("host") == "process"
+
+
+def _prepared(
+    resolved: Resolved,
+    profile: str | ClusterSpec | None,
+    called: str,
+    overrides: Mapping[str, Any],
+    *,
+    named: bool,
+    keep: bool,
+) -> Prepared:
     backend = resolved.backend
     # On the caller's thread: dask_jobqueue replaces signal handlers when it is imported, and fails on another (its #667).
     backend.load()
-    host = _host(resolved, outlives_us=name is not None or keep)
+    host = _host(resolved, outlives_us=named or keep)
     if host == "process" and resolved.spec.lifecycle.host == "auto":
         resolved = resolve(profile, _with_host(overrides, host))
     if keep and host != "process":
@@ -99,9 +144,9 @@ def prepare(profile: str | ClusterSpec | None, name: str | None, keep: bool, ove
         raise Unsupported(backend.name, {"lifecycle.host": reason}, origins=resolved.origins)
     return Prepared(
         resolved=resolved,
-        plan=planned(resolved, name or new_name(resolved.profile)),
+        plan=planned(resolved, called),
         in_keeper=host == "process",
-        named=name is not None,
+        named=named,
         keep=keep,
         workers_said=overrides.get("workers") is not None,
     )

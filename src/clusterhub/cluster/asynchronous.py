@@ -42,6 +42,18 @@ class Opening:
     """Whether it lives in this process."""
 
 
+@dataclass(frozen=True)
+class Adapting:
+    """An order to adapt, which may be awaited; with the range, as Dask's own ``Adaptive`` has it (dask-labextension reads it)."""
+
+    order: Awaitable[None]
+    minimum: int
+    maximum: int
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.order.__await__()
+
+
 _by_name: weakref.WeakValueDictionary[str, AsyncCluster] = weakref.WeakValueDictionary()
 
 
@@ -235,13 +247,14 @@ class AsyncCluster:
         target = self._targets.fixed(n, foreign)
         return self._order(target, lambda deployment: deployment.scale(target.minimum))
 
-    def adapt(self, minimum: int | None = None, maximum: int | None = None, **foreign: Any) -> Awaitable[None]:
+    def adapt(self, minimum: int | None = None, maximum: int | None = None, **foreign: Any) -> Adapting:
         """Let the number of workers follow the load between ``minimum`` and ``maximum``.
 
         By default it is the profile's own range. It takes effect whether or not it is awaited. Raises ConfigError.
         """
         target = self._targets.range(minimum, maximum, foreign)
-        return self._order(target, lambda deployment: deployment.adapt(target.minimum, target.maximum))
+        order = self._order(target, lambda deployment: deployment.adapt(target.minimum, target.maximum))
+        return Adapting(order, target.minimum, target.maximum)
 
     def _order(self, target: Workers, give: Callable[[Deployment], Awaitable[None]]) -> Awaitable[None]:
         self._alive()

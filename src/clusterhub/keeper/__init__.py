@@ -11,18 +11,43 @@ if TYPE_CHECKING:
     from clusterhub.backend import Plan
     from clusterhub.keeper.collecting import Finding, collect
     from clusterhub.keeper.ending import end
+    from clusterhub.keeper.launch import Launch
     from clusterhub.keeper.listing import ClusterInfo, Clusters, clusters
     from clusterhub.keeper.remote import RemoteDeployment
     from clusterhub.spec import Workers
 
-__all__ = ["ClusterInfo", "Clusters", "Finding", "attach", "clusters", "collect", "end", "plan_of", "start"]
+__all__ = [
+    "ClusterInfo",
+    "Clusters",
+    "Finding",
+    "attach",
+    "clusters",
+    "collect",
+    "end",
+    "in_advance",
+    "plan_of",
+    "start",
+]
 
 
-async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None) -> RemoteDeployment:
+async def start(
+    plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None, launch: Launch | None = None
+) -> RemoteDeployment:
     """See :func:`clusterhub.keeper.opening.start`."""
     from clusterhub.keeper import opening
 
-    return await opening.start(plan, named=named, kept=kept, target=target)
+    return await opening.start(plan, named=named, kept=kept, target=target, launch=launch)
+
+
+def in_advance(name: str | None) -> Launch | None:
+    """A keeper that starts up while its order is still being made; None where a cluster has that name already."""
+    from clusterhub.keeper.launch import Launch
+    from clusterhub.keeper.records import Store
+
+    store = Store.here()
+    if name is not None and store.folder(name).exists():
+        return None
+    return Launch(name or "(unnamed)", store.own_folder())
 
 
 async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:

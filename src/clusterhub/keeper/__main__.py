@@ -25,19 +25,20 @@ def main() -> int:
     os.dup2(devnull, 0)
     os.close(devnull)
     os.dup2(2, 1)
-    text = _read_order(pipe)
-    if text is None:
-        return 0  # whoever started us needed no keeper after all
-
     import asyncio
     import gc
 
     gc.disable()  # collecting amid the imports costs a tenth of the start, and finds nothing; see Keeper.run
+    from clusterhub._dask.hosting import warm_up
     from clusterhub.keeper.logs import log_to
     from clusterhub.keeper.process import Report, keep
     from clusterhub.keeper.records import Store
     from clusterhub.keeper.wire import Order
 
+    warm_up()  # before the order comes: whoever started us may still be making it
+    text = _read_order(pipe)
+    if text is None:
+        return 0  # no keeper was needed after all
     order = Order.model_validate_json(text)
     log_to(Store.here().folder(str(order.plan["name"])) / "keeper.log")
     return asyncio.run(keep(order, pipe, Report(os.fdopen(answer, "wb"))))

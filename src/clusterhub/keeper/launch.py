@@ -8,8 +8,8 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from clusterhub.errors import ClusterhubError
 from clusterhub.keeper.wire import Order, Ready, error_from
@@ -21,27 +21,43 @@ LOG_TAIL = 15
 class Launch:
     """One keeper process, started and waited for; this process is its creator."""
 
-    def __init__(self, name: str, log: Path) -> None:
-        """Start it. It needs an :meth:`order` next, and ends by itself where none comes."""
-        self._log = log
+    def __init__(self, name: str, folder: Path) -> None:
+        """Start it, before it is known whether it is needed: it imports what it will need, and waits for an :meth:`order`.
+
+        It ends by itself where none comes. ``folder`` is a place of ours for what it says until then.
+        """
+        self._log = folder / f".starting-{uuid4().hex}.log"
         theirs, ours = os.pipe()
         answer, their_answer = os.pipe()
         self.lifeline: int | None = ours
         """Our end of the pipe that breaks with this process: whoever closes it lets go of the cluster."""
         self._answer: int | None = answer
-        stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        stderr = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            # It forks at once and ends, and the keeper is its child: this returns as soon as a Python has started. In our
-            # own working directory, which relative paths of the plan mean; -P: whose modules must not replace Python's.
-            code = subprocess.run(
-                _command(name), stdin=theirs, stdout=their_answer, stderr=stderr, start_new_session=True, check=False
-            ).returncode
+            # It forks at once and ends, and the keeper is its child: so nobody has to wait for that one. In our own working
+            # directory, which relative paths of the plan mean; -P: whose modules must not replace Python's.
+            self._starter = subprocess.Popen(
+                [sys.executable, "-P", "-m", "clusterhub.keeper", name],
+                stdin=theirs, stdout=their_answer, stderr=stderr, start_new_session=True,
+            )  # fmt: skip
+        except BaseException:
+            self.let_go()
+            raise
         finally:
             for fd in (theirs, their_answer, stderr):
                 os.close(fd)
-        if code != 0:
+
+    def __del__(self) -> None:
+        self.let_go()
+
+    def adopt(self, log: Path) -> None:
+        """From now on what it says is to be found in ``log``. Raises ClusterhubError where it could not be started."""
+        self._log.replace(log)
+        self._log = log
+        if code := self._starter.wait():
+            words = self._words()
             self.let_go()
-            raise ClusterhubError(f"a keeper cannot be started (exit code {code}){self._words()}")
+            raise ClusterhubError(f"a keeper cannot be started (exit code {code}){words}")
 
     def order(self, order: Order) -> None:
         """Say what to keep."""
@@ -82,6 +98,9 @@ class Launch:
             if fd is not None:
                 os.close(fd)
         self.lifeline = self._answer = None
+        if self._log.name.startswith("."):  # it was never needed
+            self._log.unlink(missing_ok=True)
+            self._starter.wait()
 
     def _words(self) -> str:
         """What it said last, in keeper.log."""
@@ -90,7 +109,3 @@ class Launch:
         except OSError:
             lines = []
         return "".join(["; it said:", *(f"\n  │ {line}" for line in lines)]) if lines else " and without a word"
-
-
-def _command(name: str) -> Sequence[str]:
-    return [sys.executable, "-P", "-m", "clusterhub.keeper", name]

@@ -34,17 +34,22 @@ LOCK_PATIENCE = 30.0
 """Seconds that a name may be locked by others: all that is done meanwhile is to read and write small files."""
 
 
-async def start(plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None) -> RemoteDeployment:
+async def start(
+    plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None, launch: Launch | None = None
+) -> RemoteDeployment:
     """The living cluster of that name, or a new one as planned; of several who ask at one moment, one starts it.
 
     One that lives gets ``target``, if given, is kept if ``kept``, and is held by this process. Raises ConfigError where it
-    is of another shape or profile, and whatever a start raises.
+    is of another shape or profile, and whatever a start raises. ``launch`` is a keeper that was started in advance.
     """
     store = Store.here()
     while True:
         found = await asyncio.to_thread(_claimed, store, plan, named, kept)
         if found is None:
-            return await _started(store, plan, named, kept)
+            return await _started(store, plan, named, kept, launch)
+        if launch is not None:
+            launch.let_go()
+            launch = None
         living = await _when_ready(store, found)
         if living is None:
             continue  # its start failed, or it ended meanwhile: the name is free
@@ -77,6 +82,11 @@ async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:
             await deployment.close(shutdown=False)
             raise
     return deployment
+
+
+def in_advance(name: str) -> Launch:
+    """A keeper for a cluster of that name, which starts up while its order is still being made."""
+    return Launch(name, Store.here().own_folder())
 
 
 def _claimed(store: Store, plan: Plan[Any], named: bool, kept: bool) -> Record | None:
@@ -112,11 +122,12 @@ def _first_record(plan: Plan[Any], named: bool, kept: bool) -> Record:
     )
 
 
-async def _started(store: Store, plan: Plan[Any], named: bool, kept: bool) -> RemoteDeployment:
+async def _started(store: Store, plan: Plan[Any], named: bool, kept: bool, launch: Launch | None) -> RemoteDeployment:
     order = Order(plan=with_secrets(plan), creator=Process.this(), named=named, kept=kept)
-    launch: Launch | None = None
     try:
-        launch = await asyncio.to_thread(Launch, plan.name, store.folder(plan.name) / "keeper.log")
+        if launch is None:
+            launch = await asyncio.to_thread(in_advance, plan.name)
+        await asyncio.to_thread(launch.adopt, store.folder(plan.name) / "keeper.log")
         await asyncio.to_thread(launch.order, order)
         await launch.ready()
         return await RemoteDeployment.of(store.read(plan.name), store, launch)

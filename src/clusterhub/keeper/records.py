@@ -88,6 +88,10 @@ class Store:
             raise ConfigError.of(f"{str(name)[:60]!r} is no name for a cluster; use 1 to 40 of a-z, 0-9 and -")
         return self.root / "clusters" / name
 
+    def own_folder(self) -> Path:
+        """The folder of all clusters, made and closed to others where it is not. ClusterhubError where it cannot be."""
+        return self._own("clusters")
+
     def names(self) -> list[str]:
         """The names in use, sorted, also those whose records cannot be read."""
         return [path.name for path in self._listed("clusters") if _NAME.fullmatch(path.name)]

@@ -46,15 +46,21 @@ class Ready(Frozen):
 
 def with_secrets(plan: Plan[Any]) -> dict[str, Any]:
     """The plan as JSON data, secrets in clear: for a pipe between two processes of one user, and for nothing else."""
-    plain: dict[str, Any] = to_jsonable_python(plan.model_dump(mode="python", by_alias=True), fallback=_revealed)
+    # First by hand: pydantic hides secrets in all that it makes JSON of, and asks no fallback about them.
+    plain: dict[str, Any] = to_jsonable_python(_revealed(plan.model_dump(mode="python", by_alias=True)), fallback=str)
     return plain
 
 
 def _revealed(value: Any) -> Any:
-    if isinstance(value, SecretStr | SecretBytes):
-        secret = value.get_secret_value()
-        return secret.decode() if isinstance(secret, bytes) else secret
-    return str(value)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, SecretBytes):
+        return value.get_secret_value().decode()
+    if isinstance(value, Mapping):
+        return {key: _revealed(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_revealed(below) for below in value]
+    return value
 
 
 def without_secrets(plan: Plan[Any]) -> dict[str, Any]:

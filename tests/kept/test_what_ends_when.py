@@ -9,7 +9,7 @@ import pytest
 import clusterhub
 from clusterhub.errors import ClusterGone, ConfigError, Unsupported
 from clusterhub.keeper import end
-from keeper.conftest import SMALL, eventually, family, gone, how_it_ended, living
+from kept.conftest import SMALL, eventually, family, gone, how_it_ended, living
 
 NONE = {"workers": 0, **SMALL}
 IN_KEEPER = {"lifecycle": {"host": "process"}}

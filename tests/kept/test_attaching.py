@@ -13,7 +13,7 @@ from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.errors import ClusterGone
 from clusterhub.keeper import end
 from clusterhub.keeper.serving import HANDLER
-from keeper.conftest import SMALL, eventually
+from kept.conftest import SMALL, eventually
 
 
 @pytest.fixture

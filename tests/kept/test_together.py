@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import clusterhub
 from clusterhub.keeper import end
-from keeper.conftest import SMALL, living
+from kept.conftest import SMALL, living
 
 NONE = {"workers": 0, **SMALL}
 

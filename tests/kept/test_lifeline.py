@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from keeper.conftest import eventually, family, gone, living
+from kept.conftest import eventually, family, gone, living
 
 UNNAMED = """
     cluster = clusterhub.connect("local", workers=1, lifecycle={"host": "process"}, **SMALL)

@@ -18,7 +18,7 @@ from distributed import Client
 import clusterhub
 from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError, WorkersFailed
 from clusterhub.keeper import collect, end
-from keeper.conftest import SMALL, eventually, family, gone, how_it_ended, living
+from kept.conftest import SMALL, eventually, family, gone, how_it_ended, living
 
 NONE = {"workers": 0, **SMALL}
 
