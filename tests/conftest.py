@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-for _name in [name for name in os.environ if name.startswith(("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_"))]:
-    if _name != "CLUSTERHUB_LIVE":
-        del os.environ[_name]
+_OURS = ("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_")
+_KEPT = {"CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLURM_CONF"}  # where a real system is
+
+for _name in [name for name in os.environ if name.startswith(_OURS) and name not in _KEPT]:
+    del os.environ[_name]
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,23 @@ PLANS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "local": {"preload": ["dask_cuda.initialize"]},
         },
     ),
+    "slurm": (
+        "slurm",
+        {
+            "workers": 200,
+            "worker": {"cores": 4, "memory": "16 GiB"},
+            "node": {"cores": 24, "memory": "120 GiB"},
+            "job": {"walltime": "12h"},
+            "environment": {
+                "python": "/softs/pangeo/bin/python",
+                "directory": "~/work",
+                "setup": ["module load conda"],
+                "variables": {"OMP_NUM_THREADS": "1", "API_TOKEN": "hunter2"},
+            },
+            "storage": {"scratch": "$TMPDIR", "logs": "/logs"},
+            "slurm": {"partition": "compute", "account": "ocean", "directives": ["--mail-type=FAIL"]},
+        },
+    ),
     "simulated": ("simulated", {"workers": 7, "worker": SMALL}),
     "simulated-node": (
         "simulated",

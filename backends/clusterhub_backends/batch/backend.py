@@ -1,0 +1,166 @@
+"""`BatchBackend`: what the backends of batch systems share; a system adds its driver, its options and its directives."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import shutil
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from clusterhub import ClusterSpec, ConfigError, Deployment, Document, Feature, Plan, Ref
+from clusterhub.backend import Backend
+from clusterhub_backends.batch.commands import run
+from clusterhub_backends.batch.driver import Driver, Submission
+from clusterhub_backends.batch.names import prefix_of, submission_name
+from clusterhub_backends.batch.roster import Member
+from clusterhub_backends.batch.script import Shape, body, secret_variables, shape_of
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 - as in the contract
+
+LOGS = "~/clusterhub-logs"
+STARTUP_TIMEOUT = 180.0
+"""Seconds that a running job may take until its workers have connected: imports from a busy file system take long."""
+
+
+class BatchBackend(Backend[O], Generic[O]):
+    """Jobs of a batch system, each with ``spec.packing.workers_per_job`` workers."""
+
+    contract = 1
+    unit_noun = "job"
+    home = "process"
+    features = frozenset(Feature)
+    driver: ClassVar[Driver]
+
+    def unusable(self) -> str | None:
+        """Why there is no batch system here: its commands are missing."""
+        missing = [command for command in self.driver.commands if shutil.which(command) is None]
+        if not missing:
+            return None
+        return f"{', '.join(missing)} not on PATH: this is no login node of {self.driver.system}, or a module is to be loaded"
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """This interpreter and the caller's directory for the workers, and a folder for their logs."""
+        supplied = dict(super().defaults(given))
+        supplied["environment"] = {"python": sys.executable, "directory": str(Path.cwd())}
+        supplied["storage"] = {"logs": LOGS}
+        return supplied
+
+    def refusals(self, spec: ClusterSpec, options: O) -> Mapping[str, str]:
+        """What no batch system grants."""
+        reasons = {}
+        if spec.worker.cores != int(spec.worker.cores):
+            reasons["worker.cores"] = f"batch systems give whole cores; write {math.ceil(spec.worker.cores)}"
+        if spec.lifecycle.host == "job":
+            reasons[str(Feature.HOST)] = (
+                "a cluster cannot live in a job of its own yet; write process, or leave it auto"
+            )
+        return reasons
+
+    def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:
+        """What would keep jobs from starting, as far as it can be seen from here."""
+        logs = self.log_folder(spec)
+        existing = next((folder for folder in (logs, *logs.parents) if folder.exists()), Path("/"))
+        if not os.access(existing, os.W_OK):
+            yield f"storage.logs {logs} cannot be written; name a folder that can"
+
+    def plan(self, name: str, spec: ClusterSpec, options: O) -> Plan[O]:
+        """The job script as it will be submitted, but for the scheduler's port, which is not known before it listens."""
+        spec = _placed(spec)
+        plain: Plan[O] = Plan(name=name, backend=self.name, spec=spec, options=options)
+        n = spec.packing.workers_per_job
+        jobs = math.ceil(spec.workers.maximum / n)
+        scheme = "tcp" if spec.network.tls is False else "tls"
+        script = self.script(plain, submission_name("0" * 8, 0), max(1, jobs), [f"{scheme}://SCHEDULER:PORT"])
+        more = f" ({jobs * n} ≥ {spec.workers.maximum} workers)" if jobs * n > spec.workers.maximum else ""
+        up_to = "up to " if spec.workers.adapts else ""
+        command = " ".join(self.driver.submit(Submission(name, max(1, jobs), script)).argv)
+        return plain.model_copy(
+            update={
+                "summary": f"{up_to}{jobs} {'job' if jobs == 1 else 'jobs'} of {n} workers{more}: {command}",
+                "documents": (Document(title="job script", text=script, language="bash"),),
+            }
+        )
+
+    async def start(self, plan: Plan[O]) -> Deployment:
+        """Start a scheduler here, and have the loop submit the first jobs."""
+        from clusterhub_backends.batch.deployment import BatchDeployment
+
+        folder = self.log_folder(plan.spec) / plan.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            origin = next((leaf.origin for leaf in plan.values if leaf.path == "storage.logs"), "")
+            message = f"cannot be made: {error.strerror}; name a folder that this host and the nodes can write"
+            raise ConfigError.of(message, origin=origin, path=f"storage.logs = {folder}") from None
+        secrets = self._secrets(plan)
+        if variables := secret_variables(plan.spec):
+            fd = os.open(secrets, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(fd, "w") as file:
+                os.fchmod(fd, 0o600)
+                file.write(variables)
+        return await BatchDeployment.start(
+            plan,
+            self.driver,
+            lambda name, count, addresses: self.script(plan, name, count, addresses),
+            lambda member: self._log_of(folder, member),
+            STARTUP_TIMEOUT,
+            secrets,
+        )
+
+    async def clean_up(self, ref: Ref, uid: str) -> Sequence[str]:
+        """End the jobs that carry the cluster's uid in their names, and no others."""
+        import asyncio
+
+        listing = await asyncio.to_thread(run, self.driver.listing(getpass.getuser(), ()))
+        ids = [job.id for job in self.driver.listed(listing) if job.name.startswith(prefix_of(uid))]
+        for command in self.driver.cancel(ids):
+            self.driver.cancelled(await asyncio.to_thread(run, command))
+        return ids
+
+    # The script
+
+    def script(self, plan: Plan[O], name: str, count: int, addresses: Sequence[str]) -> str:
+        """The whole script of the submission called ``name``, of ``count`` like jobs."""
+        shape = shape_of(plan.spec)
+        log = self.log_folder(plan.spec) / plan.name / f"{name}.{self.log_index if count > 1 else 0}.log"
+        directives = [*self.directives(plan.spec, plan.options, name, shape, log), *self.extra_directives(plan.options)]
+        header = "\n".join(f"{self.driver.directive} {line}" for line in directives)
+        return f"#!/usr/bin/env bash\n{header}\n{body(plan, self.driver, name, addresses, self._secrets(plan))}"
+
+    log_index: ClassVar[str]
+    """What the system replaces by a job's index in its array, in the name of its log."""
+
+    @abstractmethod
+    def directives(self, spec: ClusterSpec, options: O, name: str, shape: Shape, log: Path) -> Iterable[str]:
+        """The directives without their mark, each exactly as the system reads it; ``log`` is a pattern of paths."""
+
+    @abstractmethod
+    def extra_directives(self, options: O) -> Iterable[str]:
+        """Those that the user wrote."""
+
+    def log_folder(self, spec: ClusterSpec) -> Path:
+        """The folder of all logs, expanded here and now."""
+        return Path(os.path.expandvars(Path(spec.storage.logs or LOGS).expanduser())).absolute()
+
+    def _secrets(self, plan: Plan[O]) -> Path:
+        """Where the variables that no script may show are kept as long as the cluster lives: beside its logs."""
+        return self.log_folder(plan.spec) / plan.name / ".variables"
+
+    def _log_of(self, folder: Path, member: Member) -> Path | None:
+        return folder / f"{member.key.name}.{member.key.index}.log" if member.array else None
+
+
+def _placed(spec: ClusterSpec) -> ClusterSpec:
+    """With a relative directory made the caller's: the keeper and the nodes have other ones."""
+    directory = spec.environment.directory
+    if directory is None or directory.startswith(("/", "~", "$")):
+        return spec
+    environment = spec.environment.model_copy(update={"directory": str(Path.cwd() / directory)})
+    return spec.model_copy(update={"environment": environment})

@@ -1,0 +1,49 @@
+"""Runs the commands of a batch system: off the event loop, with a time limit, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+
+from clusterhub_backends.batch.driver import Command, Output, SystemDown
+
+PATIENCE = 60.0
+"""Seconds that a command may take: SLURM's clients wait 9 s for a controller that is down, and busy servers take longer."""
+
+Runner = Callable[[Command], Output]
+
+
+def run(command: Command, patience: float = PATIENCE) -> Output:
+    """What ``command`` left. Raises SystemDown where it does not end in time, or is not there to be run."""
+    try:
+        ended = subprocess.run(
+            command.argv,
+            input=command.stdin.encode(errors="surrogateescape") if command.stdin is not None else b"",
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C", **command.environment},
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SystemDown(f"{command.argv[0]} did not answer within {patience:g} s") from None
+    except OSError as error:
+        raise SystemDown(f"{command.argv[0]} cannot be run: {error.strerror}") from None
+    return Output(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
+
+
+class Commands:
+    """The one line to a batch system: its commands run in turn, so that a busy server is not made busier."""
+
+    def __init__(self, runner: Runner = run) -> None:
+        self._runner = runner
+        self._turn = asyncio.Lock()
+        self.count = 0
+        """Commands run so far."""
+
+    async def run(self, command: Command) -> Output:
+        """What ``command`` left. Cancelling the wait does not undo it: a submission is found again by its name."""
+        async with self._turn:
+            self.count += 1
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._runner, command))
