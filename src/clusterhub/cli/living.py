@@ -9,7 +9,7 @@ import click
 
 from .names import dashboard_line, headline, info_of, name_argument, place
 from .options import Count, debug_option, json_option
-from .output import say, say_json, say_table
+from .output import say, say_json, say_table, tell_line
 
 if TYPE_CHECKING:
     from clusterhub.display import Report, Table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def ls(as_json: bool) -> None:
     """List your clusters: what each is, whether it lives, its workers, its age and its end.
 
-    It reads files and asks nobody, so it answers at once, also for clusters of other hosts.
+    It reads files, and asks only the backends whose clusters live elsewhere, for two seconds; so it answers at once.
     """
     from clusterhub.keeper import clusters
 
@@ -33,6 +33,8 @@ def ls(as_json: bool) -> None:
         say("no clusters live; clusterhub up P starts one")
     else:
         say_table(_without_empty_end(found.table))
+    for remark in found.remarks:
+        tell_line(f"! {remark}")
 
 
 def _without_empty_end(table: Table) -> Table:

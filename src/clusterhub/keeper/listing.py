@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clusterhub.backend import Ref
 from clusterhub.display import Column, Table, age
 from clusterhub.errors import ClusterhubError
+from clusterhub.keeper.discovery import discovered_refs
 from clusterhub.keeper.record import Record, Status, Unreadable
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.standing import Condition, standing
@@ -50,6 +52,8 @@ class Clusters(Sequence[ClusterInfo]):
 
     infos: tuple[ClusterInfo, ...]
     taken: datetime
+    remarks: tuple[str, ...] = ()
+    """What could not be looked at, and why: a backend that did not answer in time."""
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -83,7 +87,7 @@ class Clusters(Sequence[ClusterInfo]):
         )  # fmt: skip
 
     def __str__(self) -> str:
-        return str(self.table) if self.infos else "no clusters live"
+        return "\n".join([str(self.table) if self.infos else "no clusters live", *self.remarks])
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -96,10 +100,13 @@ def _colour(state: str) -> str:
 
 
 def clusters() -> Clusters:
-    """Every cluster of this user that is written down in this home, the dead and the doubtful included."""
+    """Every cluster of this user: those written down in this home, the dead and the doubtful included, and those that the
+    backends know whose clusters live elsewhere. Each backend is asked at the same time, and has two seconds.
+    """
     store = Store.here()
     infos = [info for name in store.names() if (info := _info(store, name)) is not None]
-    return Clusters(tuple(infos), datetime.now(UTC))
+    found, remarks = discovered({info.name for info in infos})
+    return Clusters(tuple(sorted([*infos, *found], key=lambda info: info.name)), datetime.now(UTC), remarks)
 
 
 def _info(store: Store, name: str) -> ClusterInfo | None:
@@ -147,3 +154,17 @@ def _state(store: Store, record: Record, status: Status | None) -> tuple[str, st
     if status.connected < status.asked and status.failed:
         return "degraded", status.note or status.headline
     return "running", status.note
+
+
+def discovered(known: Collection[str]) -> tuple[list[ClusterInfo], tuple[str, ...]]:
+    """The clusters that backends tell of and that are not ``known``, and what is to be said of those that did not answer."""
+    refs, remarks = discovered_refs()
+    return [_elsewhere(ref) for ref in refs if ref.name not in known], remarks
+
+
+def _elsewhere(ref: Ref) -> ClusterInfo:
+    """One of which only its backend knows."""
+    return ClusterInfo(
+        ref.name, "-", ref.backend, "running", "", kept=False, connected=0, asked=0, pending=0, failed=0,
+        created=None, idle_since=None, ends=None, host="", taken=None,
+    )  # fmt: skip
