@@ -291,7 +291,10 @@ class Store:
             old, unused = (self._clock() - limit for limit in (_GARBAGE_AGE, KEPT_FOR.total_seconds()))
             for path in clusters.glob(".*"):
                 if path.lstat().st_ctime < old and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)  # of a keeper that nobody needed after all
             for path in (*locks.glob(".*"), *locks.glob("*.holder.*")):
                 if path.lstat().st_ctime < old:
                     path.unlink(missing_ok=True)

@@ -585,12 +585,15 @@ def test_what_crashes_left_is_swept_away_once_nobody_can_be_at_it(
     left = store.root / "clusters" / ".ending-waves-b"
     left.mkdir()
     (left / "key.pem").write_text("secret")
+    unneeded = store.root / "clusters" / ".starting-1.log"
+    unneeded.touch()
     store.claim(record("tides", OTHER))
     assert left.exists()
     clock = Store._clock
     monkeypatch.setattr(Store, "_clock", lambda self: clock(self) + 8 * 86400)
     store.retire(record("tides", OTHER), ENDED)
     assert not left.exists()
+    assert not unneeded.exists()
     assert [path.name for path in (store.root / "locks").iterdir()] == ["eddies.lock"]
     assert store.read("eddies") == eddies
 
