@@ -99,6 +99,7 @@ class BatchBackend(Backend[O], Generic[O]):
             origin = next((leaf.origin for leaf in plan.values if leaf.path == "storage.logs"), "")
             message = f"cannot be made: {error.strerror}; name a folder that this host and the nodes can write"
             raise ConfigError.of(message, origin=origin, path=f"storage.logs = {folder}") from None
+        plan = _encrypted(plan, folder)
         secrets = self._secrets(plan)
         if variables := secret_variables(plan.spec):
             fd = os.open(secrets, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -155,6 +156,17 @@ class BatchBackend(Backend[O], Generic[O]):
 
     def _log_of(self, folder: Path, member: Member) -> Path | None:
         return folder / f"{member.key.name}.{member.key.index}.log" if member.array else None
+
+
+def _encrypted(plan: Plan[O], folder: Path) -> Plan[O]:
+    """With keys of its own where no keeper has made some: traffic leaves this machine."""
+    if plan.tls is not None or plan.spec.network.tls is False:
+        return plan
+    from clusterhub.keeper.keys import make_keys
+
+    keys = folder / f".keys-{plan.uid or plan.name}"
+    keys.mkdir(mode=0o700)
+    return plan.model_copy(update={"tls": make_keys(keys, plan.name)})
 
 
 def _placed(spec: ClusterSpec) -> ClusterSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class BatchDeployment:
 
         ``secrets`` is a file that jobs read, and that is gone when they are.
         """
+        _quieten(all_news=bool(plan.dashboard_prefix))
         scheduler = await _scheduler(plan)
         try:
             addresses = _offered(plan, scheduler)
@@ -178,12 +180,18 @@ class BatchDeployment:
         left = await self._loop.end(CLOSE_PATIENCE)
         await self._link.close()
         await self.scheduler.close()
-        self._secrets.unlink(missing_ok=True)
+        self._forget_secrets()
         if left:
             raise ClusterhubError(
                 f"{len(left)} jobs of {self._plan.name} could not be ended: {', '.join(left[:10])};"
                 " those that run end by themselves within a minute, the others when they start"
             )
+
+    def _forget_secrets(self) -> None:
+        """Nobody needs them any more; a keeper's own keys go with its record."""
+        self._secrets.unlink(missing_ok=True)
+        if self._plan.tls is not None and (keys := Path(self._plan.tls.key).parent).parent == self._secrets.parent:
+            shutil.rmtree(keys, ignore_errors=True)
 
     async def _watch_its_end(self) -> None:
         lifecycle = self._plan.spec.lifecycle
@@ -205,6 +213,22 @@ class BatchDeployment:
     def _raise_if_gone(self) -> None:
         if self._gone:
             raise ClusterGone(f"cluster {self._plan.name} is gone: {self._gone}")
+
+
+def _quieten(*, all_news: bool) -> None:
+    """Leave out of the logs what is no news: jobs that try whether they reach us, and hang up.
+
+    In a process that is not a keeper the scheduler tells its warnings only, as LocalCluster has it: people read there.
+    """
+    logging.getLogger("distributed.comm.tcp").addFilter(_is_no_probe)
+    if not all_news:
+        for handler in logging.getLogger("distributed").handlers:
+            handler.setLevel(logging.WARNING)
+
+
+def _is_no_probe(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "TLS handshake failed" not in text or "EOF occurred" not in text
 
 
 async def _scheduler(plan: Plan[Any]) -> Scheduler:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import clusterhub
+from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.display.waiting import silent
-from clusterhub.errors import ConfigError, WorkersFailed
+from clusterhub.errors import ClusterGone, ConfigError, WorkersFailed
 
 SMALL: dict[str, Any] = {"worker": {"cores": 1, "memory": "300 MiB"}, "job": {"walltime": "20m"}}
 LAB = Path(__file__).parents[2] / "labs" / "slurm" / "lab"
@@ -149,13 +150,17 @@ def test_work_longer_than_a_walltime_ends_with_every_result():
         assert not first & {unit.name for unit in cluster.units()}, "it took no second job"
 
 
-def test_a_user_without_the_keys_is_refused():
-    from distributed import Client
-
-    with clusterhub.connect("slurm", workers=0, **SMALL) as cluster:
-        for address in (cluster.scheduler_address, cluster.scheduler_address.replace("tls", "tcp")):
-            with pytest.raises((OSError, TypeError, RuntimeError)):
-                Client(address, timeout=5, set_as_default=False)
+@pytest.mark.parametrize("host", ["process", "inline"])
+async def test_a_user_without_the_keys_is_refused(host):
+    async with clusterhub.aio.connect("slurm", workers=0, lifecycle={"host": host}, **SMALL) as cluster:
+        assert cluster.scheduler_address.startswith("tls://10.")
+        with_keys = SchedulerLink(cluster.scheduler_address, cluster.security)
+        without = SchedulerLink(cluster.scheduler_address.replace("tls", "tcp"), None, patience=5)
+        assert (await with_keys.identity())["workers"] == {}
+        with pytest.raises(ClusterGone):
+            await without.identity()
+        for link in (with_keys, without):
+            await link.close()
 
 
 def test_no_key_is_in_a_script_or_on_a_command_line():
