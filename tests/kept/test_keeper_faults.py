@@ -38,7 +38,7 @@ def test_a_killed_keeper_takes_its_workers_along_and_is_told(eddies, store):
     with pytest.raises(ClusterGone, match=rf"process {record.keeper.pid} .*keeper.log") as gone_:
         eddies.report()
     assert gone_.value.final
-    eventually(lambda: gone(processes), timeout=10)
+    eventually(lambda: gone(processes), timeout=30)
     assert [info.state for info in clusterhub.clusters()] == ["dead"]
     with pytest.raises(ClusterGone, match="gc"):
         clusterhub.attach("eddies")
@@ -237,7 +237,7 @@ def test_a_keeper_that_is_told_to_end_by_a_signal_ends_wholly(eddies, store):
     record = living(store, "eddies")
     processes = family(record)
     os.kill(record.keeper.pid, signal.SIGTERM)
-    eventually(lambda: gone(processes), timeout=15)
+    eventually(lambda: gone(processes), timeout=30)
     assert "SIGTERM" in how_it_ended(store, "eddies")
 
 

@@ -71,7 +71,7 @@ def test_the_end_of_its_process_leaves_what_is_to_be_found_again(program, store,
         living(store, name)
         end(name)
     else:
-        eventually(lambda: gone(processes), timeout=10)
+        eventually(lambda: gone(processes), timeout=30)
         eventually(lambda: name not in store.names())
 
 
@@ -100,7 +100,7 @@ def test_a_named_cluster_ends_after_its_linger(program, store):
     maker.says()
     processes = family(living(store, "eddies"))
     maker.kill()
-    eventually(lambda: gone(processes), timeout=15)
+    eventually(lambda: gone(processes), timeout=30)
     assert "nobody came back" in how_it_ended(store, "eddies")
 
 

@@ -1,4 +1,4 @@
-"""SLURM keeps the contract: with one worker in a job, and with two."""
+"""SLURM keeps the contract: all of it with one worker in a job, and where that could matter with two."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 
 from clusterhub.cluster import Cluster
 from clusterhub.testing import BackendConformance
+from clusterhub.testing.scaling import Scaling
 
 SMALL = {"worker": {"cores": 1, "memory": "300 MiB"}, "job": {"walltime": "20m"}}
 
@@ -20,5 +21,8 @@ class TestSlurm(BackendConformance):
         subprocess.run(["scancel", cluster.units()[0].name], check=True)
 
 
-class TestSlurmOfTwo(TestSlurm):
+class TestSlurmOfTwo(Scaling):
+    backend = "slurm"
     overrides = {**SMALL, "job": {"walltime": "20m", "workers_per_job": 2}}
+    timeout = 90.0
+    lose_worker = TestSlurm.lose_worker
