@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ _KEPT = {"CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLUR
 
 for _name in [name for name in os.environ if name.startswith(_OURS) and name not in _KEPT]:
     del os.environ[_name]
+
+
+# Run under `nohup`, or in the background of a script, everybody below us would ignore these, and tests send them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
