@@ -50,6 +50,30 @@ PLANS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "slurm": {"partition": "compute", "account": "ocean", "directives": ["--mail-type=FAIL"]},
         },
     ),
+    "pbs": (
+        "pbs",
+        {
+            "workers": 200,
+            "worker": {"cores": 4, "memory": "16 GiB", "gpus": 1},
+            "node": {"cores": 24, "memory": "120 GiB", "gpus": 4},
+            "job": {"walltime": "36h"},
+            "environment": {
+                "python": "/softs/pangeo/bin/python",
+                "directory": "~/work",
+                "variables": {"API_TOKEN": "hunter2"},
+            },
+            "storage": {"logs": "/shared logs"},
+            "pbs": {
+                "queue": "qdev",
+                "account": "ocean",
+                "project": "tides",
+                "resources": {"model": "bro", "bigmem": True},
+                "chunks": ["1:ncpus=1:host=fs1"],
+                "place": "scatter",
+                "directives": ["-W group_list=ocean"],
+            },
+        },
+    ),
     "simulated": ("simulated", {"workers": 7, "worker": SMALL}),
     "simulated-node": (
         "simulated",

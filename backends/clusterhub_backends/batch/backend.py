@@ -10,9 +10,9 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from clusterhub import ClusterSpec, ConfigError, Deployment, Document, Feature, Plan, Ref
 from clusterhub.backend import Backend
@@ -24,6 +24,8 @@ from clusterhub_backends.batch.script import Shape, body, secret_variables, shap
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - as in the contract
 
+Word = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]+$")]
+"""What goes into a directive: one line."""
 LOGS = "~/clusterhub-logs"
 STARTUP_TIMEOUT = 180.0
 """Seconds that a running job may take until its workers have connected: imports from a busy file system take long."""

@@ -95,7 +95,8 @@ def expanding(text: str) -> str:
 
 
 def _head(plan: Plan[Any], driver: Driver) -> str:
-    restarts = f"${{{driver.restarts_variable}:-0}}" if driver.restarts_variable else "0"
+    # Every start of a job needs names of its own: the scheduler may still know the workers of the one before ("name taken").
+    restarts = f"${{{driver.restarts_variable}:-0}}" if driver.restarts_variable else "$(date +%s)"
     return textwrap.dedent(
         f"""
         # {plan.name}: a job of a Dask cluster, by clusterhub

@@ -11,11 +11,9 @@ from pydantic import Field
 
 from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
-from clusterhub_backends.batch.backend import BatchBackend
+from clusterhub_backends.batch.backend import BatchBackend, Word
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.slurm.driver import SlurmDriver
-
-Word = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]+$")]
 
 
 class SlurmOptions(Frozen):
