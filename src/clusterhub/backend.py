@@ -39,6 +39,7 @@ class Feature(StrEnum):
     NODE = "node"
     WALLTIME = "job.walltime"
     WORKERS_PER_JOB = "job.workers_per_job"
+    STARTUP_TIMEOUT = "job.startup_timeout"
     PYTHON = "environment.python"
     DIRECTORY = "environment.directory"
     SETUP = "environment.setup"

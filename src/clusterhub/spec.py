@@ -208,6 +208,8 @@ class Job(Frozen):
     """How long a job may run, in seconds; successors are asked for before it ends."""
     workers_per_job: Annotated[int, Field(ge=1, le=LARGEST_COUNT, examples=[6])] | None = None
     """Workers in one job; by default as many as fit into a node, or one where no node is described."""
+    startup_timeout: Annotated[Duration, Field(examples=["3m"])] = Duration("3m")
+    """How long the workers of a running job may take to connect, in seconds; then the job counts as missing."""
 
 
 class Environment(Frozen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import shutil
@@ -16,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from clusterhub import ClusterSpec, ConfigError, Deployment, Document, Feature, Plan, Ref
 from clusterhub.backend import Backend
-from clusterhub_backends.batch.commands import run
-from clusterhub_backends.batch.driver import Driver, Submission
+from clusterhub_backends.batch.commands import run, user
+from clusterhub_backends.batch.driver import Driver, JobState, Submission
 from clusterhub_backends.batch.names import prefix_of, submission_name
 from clusterhub_backends.batch.roster import Member
 from clusterhub_backends.batch.script import Shape, body, secret_variables, shape_of
@@ -27,8 +26,6 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741 - as in the contract
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]+$")]
 """What goes into a directive: one line."""
 LOGS = "~/clusterhub-logs"
-STARTUP_TIMEOUT = 180.0
-"""Seconds that a running job may take until its workers have connected: imports from a busy file system take long."""
 
 
 class BatchBackend(Backend[O], Generic[O]):
@@ -113,7 +110,6 @@ class BatchBackend(Backend[O], Generic[O]):
             self.driver,
             lambda name, count, addresses: self.script(plan, name, count, addresses),
             lambda member: self._log_of(folder, member),
-            STARTUP_TIMEOUT,
             secrets,
         )
 
@@ -121,8 +117,9 @@ class BatchBackend(Backend[O], Generic[O]):
         """End the jobs that carry the cluster's uid in their names, and no others."""
         import asyncio
 
-        listing = await asyncio.to_thread(run, self.driver.listing(getpass.getuser(), ()))
-        ids = [job.id for job in self.driver.listed(listing) if job.name.startswith(prefix_of(uid))]
+        listing = await asyncio.to_thread(run, self.driver.listing(user(), ()))
+        ours = [job for job in self.driver.listed(listing) if job.name.startswith(prefix_of(uid))]
+        ids = [job.id for job in ours if job.state is not JobState.DONE]
         for command in self.driver.cancel(ids):
             self.driver.cancelled(await asyncio.to_thread(run, command))
         return ids
@@ -132,10 +129,11 @@ class BatchBackend(Backend[O], Generic[O]):
     def script(self, plan: Plan[O], name: str, count: int, addresses: Sequence[str]) -> str:
         """The whole script of the submission called ``name``, of ``count`` like jobs."""
         shape = shape_of(plan.spec)
-        log = self.log_folder(plan.spec) / plan.name / f"{name}.{self.log_index if count > 1 else 0}.log"
+        logs = self.log_folder(plan.spec) / plan.name
+        log = logs / f"{name}.{self.log_index if count > 1 else 0}.log"
         directives = [*self.directives(plan.spec, plan.options, name, shape, log), *self.extra_directives(plan.options)]
         header = "\n".join(f"{self.driver.directive} {line}" for line in directives)
-        return f"#!/usr/bin/env bash\n{header}\n{body(plan, self.driver, name, addresses, self._secrets(plan))}"
+        return f"#!/usr/bin/env bash\n{header}\n{body(plan, self.driver, name, addresses, self._secrets(plan), logs)}"
 
     log_index: ClassVar[str]
     """What the system replaces by a job's index in its array, in the name of its log."""

@@ -69,6 +69,35 @@ def failure_of(job: Job, end: Exit, log: Path | None, lines: Sequence[str]) -> F
     )
 
 
+def never_came(unit: str, since: str, log: Path | None, lines: Sequence[str]) -> Failure:
+    """The failure of a job that runs, and whose workers are not to be seen; ``since`` says for how long."""
+    if found := _in_log(lines):
+        summary, because, next_step = found
+    else:
+        summary, because = "they run, but their workers never came", "network.interface"
+        next_step = "see the log, and whether nodes reach the scheduler's address; job.startup_timeout is how long they may take"
+    return Failure(
+        summary=summary,
+        unit=unit,
+        log_path=str(log) if log is not None else "",
+        log_tail=tuple(lines[-TAIL:]),
+        source=since,
+        because=because,
+        next_step=next_step,
+    )
+
+
+def never_runs(job: Job) -> Failure:
+    """The failure of a job of which the system says that it can never run as it was asked for."""
+    return Failure(
+        summary=f"the system can never run such a job: it {job.reason}",
+        unit=job.id,
+        source=job.source,
+        because="worker",
+        next_step="ask for less, or for another queue or partition",
+    )
+
+
 def _cause(end: Exit, lines: Sequence[str]) -> tuple[str, str, str]:
     """What happened, the key of the profile that decides it, and what to do."""
     if end.ending is Ending.EXIT and end.code in set(Stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import subprocess
 from collections.abc import Callable
 
@@ -11,6 +12,12 @@ from clusterhub_backends.batch.driver import Command, Output, SystemDown
 
 PATIENCE = 60.0
 """Seconds that a command may take: SLURM's clients wait 9 s for a controller that is down, and busy servers take longer."""
+
+
+def user() -> str:
+    """Who we are to the batch system, whatever the environment says."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
 
 Runner = Callable[[Command], Output]
 

@@ -55,7 +55,6 @@ class BatchDeployment:
         driver: Driver,
         script: Callable[[str, int, Sequence[str]], str],
         log_of: Callable[[Member], Path | None],
-        startup_timeout: float,
         secrets: Path,
     ) -> BatchDeployment:
         """Start the scheduler, and the loop that submits the first jobs. ``script`` makes one of name, number, addresses.
@@ -75,7 +74,6 @@ class BatchDeployment:
                 lambda name, count: script(name, count, addresses),
                 log_of,
                 Commands(),
-                startup_timeout,
             )
             deployment = cls(plan, scheduler, loop, link, secrets)
         except BaseException:
@@ -121,7 +119,7 @@ class BatchDeployment:
         """Every job that is wanted, is there, or ended badly and is not yet made good."""
         self._raise_if_gone()
         roster = self._loop.roster
-        roster.see_workers((await self._link.identity())["workers"])
+        roster.see_workers(await self._link.names())
         roster.judge()
         known = [member.unit() for member in roster if member.state is not UnitState.DONE]
         return [*known, *self._unborn(len(roster.living))]
@@ -131,18 +129,19 @@ class BatchDeployment:
         missing = self._loop.jobs_wanted - living
         if missing <= 0 or self._loop.failure is not None:
             return []
-        full, outage = self._loop.full, self._loop.outage
-        reason = (
-            str(full) if full is not None else ("the batch system does not answer" if outage else "is to be submitted")
-        )
-        source = full.source if full is not None else outage
+        reason, source = self._loop.why_unborn
         per_job = self._plan.spec.packing.workers_per_job
         return [Unit(f"+{i}", UnitState.SUBMITTING, reason, source, expected=per_job) for i in range(1, missing + 1)]
 
     async def failure(self) -> Failure | None:
-        """Why nothing more is launched, or that a task can never end; None while all goes well."""
+        """Why nothing more is launched; None while all goes well."""
         self._raise_if_gone()
         return self._loop.failure
+
+    async def remarks(self) -> Sequence[str]:
+        """Tasks that no job is long enough for, and what keeps the batch system from being heard or obeyed."""
+        self._raise_if_gone()
+        return self._loop.remarks
 
     async def logs(self, unit: str | None = None) -> Mapping[str, str]:
         """The scheduler's log, and the last lines of each job's."""
@@ -201,7 +200,7 @@ class BatchDeployment:
                 if lifecycle.max_age != "never" and time.monotonic() - self._began > lifecycle.max_age:
                     self._gone = f"it reached its age of {lifecycle.max_age} (lifecycle.max_age)"
                 elif lifecycle.idle_timeout != "never":
-                    awaited = self._loop.roster.connected < self._loop.wanted
+                    awaited = self._loop.wanted > 0 and not self._loop.any_came and self._loop.failure is None
                     idle = self._idleness.seconds(await self._link.idle_since(), awaited=awaited)
                     if idle > lifecycle.idle_timeout:
                         self._gone = f"nothing was processing for {lifecycle.idle_timeout} (lifecycle.idle_timeout)"

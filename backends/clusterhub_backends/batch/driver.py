@@ -42,6 +42,11 @@ class Output:
 class SystemDown(ClusterhubError):
     """The batch system does not answer: no news, neither good nor bad. Nothing is submitted anew or declared lost."""
 
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        self.reached = reached
+        """Whether what was asked of it may have been done all the same; not where nobody took the call."""
+        super().__init__(message)
+
 
 class ArrayTooLarge(SubmitRejected):
     """The site takes smaller arrays only; ``largest`` is how many jobs one may hold, where it says so."""
@@ -126,6 +131,10 @@ class Job:
     """Whether the system says that it can never run as it was asked for."""
     starts: datetime | None = None
     """When the system expects to start it; with a time zone."""
+    started: datetime | None = None
+    """When it began to run; with a time zone."""
+    limit: float | None = None
+    """Seconds for which it may run, as the system granted them: a queue's default where nobody asked."""
     restarts: int = 0
     """How often the system has started it anew under the same id."""
     exit: Exit | None = None
@@ -174,6 +183,10 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def member(self, array: str, index: int, count: int) -> str:
+        """The id of one job of the submission ``array``, which has ``count`` of them."""
+
+    @abstractmethod
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         """Lists the jobs of ``arrays``, or of ``user`` where there are none, briefly: one command, whatever their number."""
 
@@ -196,6 +209,14 @@ class Driver(ABC):
     @abstractmethod
     def cancelled(self, output: Output) -> None:
         """Returns where the jobs are ending or were gone already. Raises SystemDown, else ClusterhubError with what it said."""
+
+    def limits(self, user: str, submission: Submission) -> Sequence[Command]:
+        """What asks how many jobs ``user`` may have where ``submission`` goes; none where the system does not tell."""
+        return ()
+
+    def limit(self, user: str, output: Output) -> int | None:
+        """The most jobs that ``user`` may have, as one of :meth:`limits` answered; None where it does not say."""
+        return None
 
     @abstractmethod
     def version(self) -> Command:

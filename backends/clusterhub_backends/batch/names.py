@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _WORKER = re.compile(r"(?P<name>ch[0-9a-f]{8}g[0-9a-z]+)-(?P<index>\d+)-r(?P<restart>\d+)(-\d+)?")
@@ -39,6 +40,7 @@ def submission_name(uid: str, number: int) -> str:
     return prefix_of(uid) + (digits or "0")
 
 
+@lru_cache(maxsize=8192)
 def key_of_worker(name: str) -> Key | None:
     """The job that a worker of that name runs in; None for one that is not ours."""
     match = _WORKER.fullmatch(name)

@@ -27,7 +27,7 @@ class Pace:
         self._pause = QUICKEST if changed else min(self._pause * GROWTH, SLOWEST)
 
     def hurry(self) -> None:
-        """Something was done that the queue will soon tell of."""
+        """Something happened that the queue tells of, or soon will."""
         self._pause = QUICKEST
 
 
@@ -48,7 +48,7 @@ class Backoff:
     def failed(self) -> None:
         """It failed once more."""
         self._until = time.monotonic() + min(self.first * 2**self._failures, self.most)
-        self._failures += 1
+        self._failures = min(self._failures + 1, 32)
 
     def worked(self) -> None:
         """It worked."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from clusterhub import Failure, Unit, UnitState
 from clusterhub_backends.batch.driver import Ending, Exit, Job, JobState
@@ -14,9 +13,11 @@ from clusterhub_backends.batch.names import Key, key_of_worker
 
 DISMISSED = Exit(Ending.CANCELLED, words="told to end by clusterhub")
 """How a job ended that we told to, and of which nobody needs to know more."""
+GONE_PATIENCE = 60.0
+"""Seconds in which workers that were here and are gone may come back: a nanny starts them anew within a few."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One job, from before its submission until nobody needs to know of it any more. Times are monotonic seconds."""
 
@@ -24,6 +25,8 @@ class Member:
     expected: int
     array: str = ""
     """The id of its submission; empty until the system has answered."""
+    own_id: str = ""
+    """What the system calls this one job, as far as that follows from the submission."""
     job: Job | None = None
     """As last listed."""
     workers: dict[str, str] = field(default_factory=dict)
@@ -32,24 +35,27 @@ class Member:
     """Whether all its workers were ever connected."""
     leaving: bool = False
     """Being drained, or to be."""
-    dismissed: bool = False
-    """Told to end by us."""
+    dismissed: float | None = None
+    """When it was told to end by us."""
     exit: Exit | None = None
     failure: Failure | None = None
     unlisted: int = 0
     """Listings in a row that did not have it, though they should."""
     runs_since: float | None = None
+    stale: frozenset[str] = frozenset()
+    """Addresses of workers from before the system started it anew, which the scheduler may still know."""
+    short_since: float | None = None
+    """Since when it runs with fewer workers than it should have."""
     state: UnitState = UnitState.SUBMITTING
     reason: str = ""
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
     note: str = ""
     submitted: float = field(default_factory=time.monotonic)
-    waited_told: bool = False
 
     @property
     def id(self) -> str:
         """What the system calls it, as far as known."""
-        return self.job.id if self.job is not None else self.array or str(self.key)
+        return self.job.id if self.job is not None else self.own_id or str(self.key)
 
     @property
     def ended(self) -> bool:
@@ -61,6 +67,17 @@ class Member:
         """Whether nothing is to be expected of it any more."""
         return self.ended or self.state in (UnitState.FAILED, UnitState.MISSING)
 
+    @property
+    def lives(self) -> bool:
+        """Whether it brings workers, or will, and is not on its way out."""
+        ending = self.job is not None and self.job.state in (JobState.ENDING, JobState.DONE)
+        return not self.dead and not self.leaving and self.dismissed is None and not ending
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether the batch system has it, as far as we know."""
+        return bool(self.array) and not self.ended
+
     def become(self, state: UnitState, reason: str = "") -> None:
         """It is in this state from now on."""
         if state is not self.state:
@@ -70,17 +87,17 @@ class Member:
     def unit(self) -> Unit:
         """What is told of it."""
         job = self.job
-        told = job is not None and self.state in (UnitState.PENDING, UnitState.SUBMITTING)
+        told = job if self.state in (UnitState.PENDING, UnitState.SUBMITTING) else None
         return Unit(
             name=self.id,
             state=self.state,
             reason=self.reason or self.note,
-            source=job.source if told and job is not None else (self.exit.words if self.exit else ""),
+            source=told.source if told is not None else (self.exit.words if self.exit else ""),
             since=self.changed,
             where=job.where if job is not None else "",
             workers=tuple(self.workers),
             expected=self.expected,
-            starts=job.starts if told and job is not None else None,
+            starts=told.starts if told is not None else None,
             failure=self.failure,
         )
 
@@ -93,6 +110,7 @@ class Roster:
         self._per_job = per_job
         self.startup_timeout = startup_timeout
         self.members: dict[Key, Member] = {}
+        self._seen: Mapping[str, str] = {}
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members.values())
@@ -105,47 +123,56 @@ class Roster:
 
     def strike(self, members: Iterable[Member]) -> None:
         """Nobody needs to know of these any more."""
-        for member in members:
+        for member in list(members):
             self.members.pop(member.key, None)
 
     # What is observed
 
-    def see_workers(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
-        """The scheduler's workers, by address."""
+    def see_workers(self, names: Mapping[str, str]) -> bool:
+        """The scheduler's workers, names by address; whether anything is new."""
+        if names == self._seen:
+            return False
+        self._seen = names
         found: dict[Key, dict[str, str]] = {}
-        for address, info in workers.items():
-            if (key := key_of_worker(str(info["name"]))) is not None:
-                found.setdefault(key, {})[address] = str(info["name"])
+        for address, name in names.items():
+            if (key := key_of_worker(name)) is not None:
+                found.setdefault(key, {})[address] = name
         for member in self:
-            member.workers = found.get(member.key, {})
+            here = found.get(member.key, {})
+            member.workers = {address: name for address, name in here.items() if address not in member.stale}
             if len(member.workers) >= member.expected:
                 member.came = True
+        return True
 
-    def see_jobs(self, jobs: Iterable[Job]) -> None:
-        """A listing of the queue, as far as it is of ours. One that is not known is of a submission whose answer was lost."""
+    def see_jobs(self, jobs: Iterable[Job], asked: Iterable[str]) -> None:
+        """A listing of the queue, which was asked for the submissions ``asked``, as far as it is of ours."""
         listed = set()
         for job in jobs:
-            if not job.name.startswith(self._prefix):
-                continue
-            key = Key(job.name, job.index)
-            listed.add(key)
-            if (member := self.members.get(key)) is not None:
-                self._see(member, job)
+            if job.name.startswith(self._prefix):
+                key = Key(job.name, job.index)
+                listed.add(key)
+                if (member := self.members.get(key)) is not None:
+                    self._see(member, job)
+        arrays = set(asked)
         for member in self:
-            if member.array and not member.ended:
+            if member.array in arrays and not member.ended:
                 member.unlisted = 0 if member.key in listed else member.unlisted + 1
-                if member.dismissed and member.unlisted:
+                if member.dismissed is not None and member.unlisted:
                     member.exit = DISMISSED
 
     def _see(self, member: Member, job: Job) -> None:
+        again = member.job is not None and job.restarts > member.job.restarts
         if job.state is JobState.PENDING and member.runs_since is not None:
             # The system starts it anew under the same id: what its workers were is gone with them.
+            member.stale, member.workers = member.stale | set(member.workers), {}
             member.runs_since, member.came = None, False
+        elif again:
+            member.runs_since = None
         member.job, member.array = job, job.array
-        if job.state is JobState.RUNNING and member.runs_since is None:
-            member.runs_since = time.monotonic()
-        if job.state is JobState.DONE:
-            member.exit = job.exit or (DISMISSED if member.dismissed else member.exit)
+        if job.state is JobState.RUNNING:
+            member.runs_since = _began(job, member)
+        if job.state is JobState.DONE and member.exit is None:
+            member.exit = job.exit or (DISMISSED if member.dismissed is not None else None)
 
     @property
     def vanished(self) -> list[Member]:
@@ -153,54 +180,93 @@ class Roster:
         return [
             member
             for member in self
-            if not member.ended
-            and member.array
-            and (member.unlisted or (member.job is not None and member.job.state is JobState.DONE))
+            if member.in_queue and (member.unlisted or (member.job is not None and member.job.state is JobState.DONE))
         ]
 
     # What follows
 
     def judge(self) -> None:
         """Bring the state of every member up to what was seen."""
+        now = time.monotonic()
         for member in self:
-            member.become(*self._state(member))
+            self.judge_one(member, now)
 
-    def _state(self, member: Member) -> tuple[UnitState, str]:
+    def judge_one(self, member: Member, now: float) -> None:
+        """Bring its state up to what was seen of it until ``now``."""
+        runs = member.job is not None and member.job.state is JobState.RUNNING and not member.ended
+        if not runs or len(member.workers) >= member.expected:
+            member.short_since = None
+        elif member.short_since is None:
+            member.short_since = now if member.came or member.runs_since is None else member.runs_since
+        member.become(*self._state(member, now))
+
+    def _state(self, member: Member, now: float) -> tuple[UnitState, str]:
         job = member.job
         if member.ended:
-            return self._end_of(member)
+            return _end_of(member)
         if not member.array:
             return UnitState.SUBMITTING, member.note
         if len(member.workers) >= member.expected:
             return UnitState.CONNECTED, member.note or ("leaving" if member.leaving else "")
+        if member.dismissed is not None and member.failure is not None:
+            return UnitState.MISSING, f"{member.failure.summary}; it is replaced"
         if job is None or job.state is JobState.PENDING:
             return UnitState.PENDING, job.reason if job is not None else "was submitted just now"
-        if member.dismissed or job.state is not JobState.RUNNING:
+        if member.dismissed is not None or job.state is not JobState.RUNNING:
             return UnitState.RUNNING, "is ending"
+        if member.leaving:
+            return UnitState.RUNNING, "is leaving"
+        return self._short(member, now)
+
+    def _short(self, member: Member, now: float) -> tuple[UnitState, str]:
+        """Of one that runs, and not all its workers are here."""
+        here = f"{len(member.workers)} of {member.expected} workers are connected"
+        if self.is_crippled(member, now):
+            return UnitState.RUNNING, f"{here} since {self._short_for(member, now):.0f} s; it is replaced"
         if member.workers:
-            here = f"{len(member.workers)} of {member.expected} workers are connected"
             return UnitState.RUNNING, f"{here}, the others are gone and restarted" if member.came else here
-        if member.came:
+        if member.came and self._short_for(member, now) <= min(GONE_PATIENCE, self.startup_timeout):
             return UnitState.LOST, "runs, but its workers are gone"
-        ran = time.monotonic() - member.runs_since if member.runs_since is not None else 0.0
-        if ran > self.startup_timeout:
-            return UnitState.MISSING, f"runs since {ran:.0f} s, but its workers never came"
+        if self._short_for(member, now) > self.startup_timeout or member.came:
+            what = "are gone and did not come back" if member.came else "never came"
+            return UnitState.MISSING, f"runs since {self._short_for(member, now):.0f} s, but its workers {what}"
         return UnitState.RUNNING, ""
 
-    def _end_of(self, member: Member) -> tuple[UnitState, str]:
-        summary = member.failure.summary if member.failure is not None else "it ended"
-        if member.dismissed:
-            return UnitState.DONE, ""
-        if member.came:
-            return UnitState.LOST, f"{summary}; it is replaced"
-        return UnitState.FAILED, summary
+    def is_crippled(self, member: Member, now: float) -> bool:
+        """Whether it will stay with fewer workers than it should have: some are here, the others had their time."""
+        return bool(member.workers) and self._short_for(member, now) > self.startup_timeout
+
+    def _short_for(self, member: Member, now: float) -> float:
+        return now - member.short_since if member.short_since is not None else 0.0
 
     @property
     def living(self) -> list[Member]:
         """Those that bring workers, or will, and are not on their way out."""
-        return [m for m in self if not m.dead and not m.leaving and not m.dismissed]
+        return [member for member in self if member.lives]
 
     @property
     def connected(self) -> int:
         """Workers that are here."""
         return sum(len(member.workers) for member in self)
+
+
+def _end_of(member: Member) -> tuple[UnitState, str]:
+    summary = member.failure.summary if member.failure is not None else "it ended"
+    if member.dismissed is not None and member.failure is None:
+        return UnitState.DONE, ""
+    if member.came:
+        return UnitState.LOST, f"{summary}; it is replaced"
+    return UnitState.FAILED, summary
+
+
+def _began(job: Job, member: Member) -> float:
+    """When it began to run, by our clock: as the system says, but not before it was submitted or after it was seen.
+
+    The system's clock may differ from ours; a start that is taken for later than it was would have its end come unforeseen.
+    """
+    now = time.monotonic()
+    seen = member.runs_since if member.runs_since is not None else now
+    if job.started is None:
+        return seen
+    told = now - (datetime.now(UTC) - job.started).total_seconds()
+    return min(seen, max(told, member.submitted))

@@ -19,21 +19,24 @@ from clusterhub import ClusterSpec, Plan
 from clusterhub.profile.secrets import is_secret_name
 from clusterhub_backends.batch.driver import Driver
 from clusterhub_backends.batch.stages import Stage
+from clusterhub_backends.batch.walltime import LIFETIME_MARGIN
 
 MIB = 2**20
 HEADROOM = 128 * MIB
 """Bytes of a job that are no worker's: the shell, the watchdog, what the system itself counts."""
 NANNY = 96 * MIB
 """Bytes of the nanny beside each worker: 60 MB measured, and room."""
-REACH_PATIENCE = 60
+REACH_PATIENCE = 45
 """Seconds in which an address of the scheduler has to answer: a job that starts after its scheduler is gone ends then."""
 PROBE_PATIENCE = 5
 """Seconds for one attempt at one address; firewalls drop without a word."""
 WATCH_INTERVAL = 60
 WATCH_PATIENCE = 600
 """Seconds between two looks at the scheduler, and of silence after which it counts as hung. A busy one may be silent long."""
-WALLTIME_MARGIN = 60
-"""Seconds before its walltime at which a worker leaves by itself, should nobody have drained it: a last net."""
+READ_PATIENCE = 30
+"""Seconds in which files that were just written have to be seen on a node: NFS brings them late."""
+LIFETIME_FROM = 900
+"""The shortest walltime, in seconds, for which workers have a lifetime: the last net below those that nobody let go in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,16 @@ def shape_of(spec: ClusterSpec) -> Shape:
     return Shape(n, n * math.ceil(spec.worker.cores), memory, n * spec.worker.gpus, limit)
 
 
-def body(plan: Plan[Any], driver: Driver, name: str, addresses: Sequence[str], secrets: Path) -> str:
+def body(plan: Plan[Any], driver: Driver, name: str, addresses: Sequence[str], secrets: Path, logs: Path) -> str:
     """Everything of the script below its directives.
 
     ``name`` is that of the submission, which its workers' names begin with; ``addresses`` are the scheduler's, the likeliest
-    first; ``secrets`` is the file of the variables that no script may show, see :func:`secret_variables`.
+    first; ``secrets`` is the file of the variables that no script may show, see :func:`secret_variables`; ``logs`` is the
+    folder that its log is in.
     """
     parts = [
         _head(plan, driver),
+        _logs(logs),
         *_surroundings(plan.spec, secrets),
         _python(plan.spec),
         _keys(plan),
@@ -106,10 +111,21 @@ def _head(plan: Plan[Any], driver: Driver) -> str:
             echo "clusterhub: $*" >&2
             exit "$code"
         }}
+        readable() {{ # FILE: whether it can be read, within a while
+            local until_=$((SECONDS + {READ_PATIENCE}))
+            until [[ -r $1 ]]; do ((SECONDS < until_)) && sleep 2 || return 1; done
+        }}
         index=${{{driver.index_variable}:-0}}
         restart={restarts}
         echo "clusterhub: job ${{{driver.job_variable}:-?}} index $index on $HOSTNAME at $(date -u +%FT%TZ)"
         """
+    )
+
+
+def _logs(folder: Path) -> str:
+    """PBS runs a job all the same whose log it cannot write, and what that says is then nowhere to be found."""
+    return (
+        f'[[ -d {(path := shlex.quote(str(folder)))} && -w {path} ]] || give_up {Stage.LOGS} "cannot write to "{path}'
     )
 
 
@@ -132,7 +148,7 @@ def _surroundings(spec: ClusterSpec, secrets: Path) -> Iterator[str]:
             yield f"export {name}={shlex.quote(value)}"
     if secret_variables(spec):
         file = shlex.quote(str(secrets))
-        yield f'source {file} || give_up {Stage.KEYS} "cannot read the secret variables in "{file}'
+        yield f'readable {file} && source {file} || give_up {Stage.KEYS} "cannot read the secret variables in "{file}'
     for line in environment.setup:
         yield f'{line}\n(( $? == 0 )) || give_up {Stage.SETUP} "this line of the setup failed:" {shlex.quote(line)}'
     if spec.storage.scratch is not None:
@@ -162,7 +178,7 @@ def _keys(plan: Plan[Any]) -> str:
     if plan.tls is None:
         return ""
     key = shlex.quote(plan.tls.key)
-    return f'[[ -r {key} ]] || give_up {Stage.KEYS} "cannot read "{key}'
+    return f'readable {key} || give_up {Stage.KEYS} "cannot read "{key}'
 
 
 def _trial(addresses: Sequence[str]) -> str:
@@ -179,10 +195,8 @@ def _trial(addresses: Sequence[str]) -> str:
             done
             wait
         }}
-        address=
-        until [[ -n $address ]] || (( SECONDS > {REACH_PATIENCE} )); do
-            read -r address < <(reach) || sleep 2
-        done
+        address= until_=$((SECONDS + {REACH_PATIENCE}))
+        until read -r address < <(reach) || (( SECONDS >= until_ )); do sleep 2; done
         [[ -n $address ]] || give_up {Stage.ADDRESS} "none of these answers from $HOSTNAME:" {listed}
         echo "clusterhub: the scheduler answers at $address"
         """
@@ -210,14 +224,18 @@ while time.monotonic() - heard < PATIENCE:
     time.sleep(INTERVAL)
     if answers():
         heard = time.monotonic()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.kill(worker, signal.SIGKILL)
+sys.exit(WATCHDOG)
 """
-"""Kills the worker when the scheduler has not greeted for a while. A connection is no proof of life: the kernel takes those of
+"""Kills the worker, and ends with the code of that stage, when the scheduler has not greeted for a while. A connection is no proof of life: the kernel takes those of
 a stopped process too; but Dask sends its greeting as soon as it is connected to (distributed.comm.core.connect)."""
 
 
 def _run(plan: Plan[Any], name: str) -> str:
-    watchdog = WATCHDOG.replace("PATIENCE", str(WATCH_PATIENCE)).replace("INTERVAL", str(WATCH_INTERVAL))
+    watchdog = WATCHDOG
+    for word, number in (("PATIENCE", WATCH_PATIENCE), ("INTERVAL", WATCH_INTERVAL), ("WATCHDOG", Stage.WATCHDOG)):
+        watchdog = watchdog.replace(word, str(int(number)))
     keys = " ".join(shlex.quote(path) for path in (plan.tls.ca, plan.tls.cert, plan.tls.key)) if plan.tls else ""
     return "\n".join(
         [
@@ -227,11 +245,13 @@ def _run(plan: Plan[Any], name: str) -> str:
             """trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU""",
             f"""{f'"$python" - "$address" "$worker" {keys}'.rstrip()} <<'WATCHDOG' &""",
             watchdog + "WATCHDOG",
-            "watchdog=$!",
-            # A signal that is trapped ends a `wait` early.
+            "watchdog=$! code=0",
+            # A signal that is trapped ends a `wait` early; the last one gives the code, also where it has ended by then.
             'while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done',
-            f'kill -0 "$watchdog" 2>/dev/null || give_up {Stage.WATCHDOG} "the scheduler was silent for {WATCH_PATIENCE} s"',
+            'wait "$worker" 2>/dev/null; last=$?; (( last == 127 )) || code=$last',
             'kill "$watchdog" 2>/dev/null',
+            'wait "$watchdog" 2>/dev/null',
+            f'(( $? == {Stage.WATCHDOG} )) && give_up {Stage.WATCHDOG} "the scheduler was silent for {WATCH_PATIENCE} s"',
             'exit "$code"',
         ]
     )
@@ -246,8 +266,9 @@ def _worker(plan: Plan[Any], name: str) -> Iterator[str]:
     yield "--no-dashboard --dashboard-address 127.0.0.1:0"
     if spec.storage.scratch is not None:
         yield '--local-directory "$scratch"'
-    if spec.job.walltime is not None and spec.job.walltime > 3 * WALLTIME_MARGIN:
-        yield f"--lifetime {int(spec.job.walltime) - WALLTIME_MARGIN}"
+    if spec.job.walltime is not None and spec.job.walltime >= LIFETIME_FROM:
+        # From the job's start, of which the script has spent some.
+        yield f"--lifetime $(({int(spec.job.walltime - LIFETIME_MARGIN)} - SECONDS))"
     if plan.tls is not None:
         names = {"--tls-ca-file": plan.tls.ca, "--tls-cert": plan.tls.cert, "--tls-key": plan.tls.key}
         yield " ".join(f"{option} {shlex.quote(path)}" for option, path in names.items())

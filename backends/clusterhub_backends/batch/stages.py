@@ -20,6 +20,7 @@ class Stage(IntEnum):
     KEYS = 85
     ADDRESS = 86
     WATCHDOG = 87
+    LOGS = 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ MEANINGS = {
         "no address of the scheduler can be reached from the node",
         "network.interface",
         "name the interface that nodes reach, or set lifecycle.host: job where they reach no login node",
+    ),
+    Stage.LOGS: Meaning(
+        "the folder of their logs cannot be written on the node",
+        "storage.logs",
+        "name one that the nodes see, and that you may write to",
     ),
     Stage.WATCHDOG: Meaning(
         "the scheduler did not answer for minutes, so the job ended itself",

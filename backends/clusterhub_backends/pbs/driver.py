@@ -40,6 +40,8 @@ DOWN = re.compile(
     r"|failed to save job|end of file|timed? ?out|communication failure|pbs_iff",
     re.IGNORECASE,
 )
+UNREACHED = re.compile(r"cannot connect to server|connection refused|unknown host", re.IGNORECASE)
+"""Nobody took the call, so nothing was done."""
 UNKNOWN = re.compile(
     r"unknown job id|job has finished|request invalid for state of job|request invalid for finished array subjob"
     r"|delete already in progress|not configured to maintain job history",
@@ -132,6 +134,30 @@ class PbsDriver(Driver):
                 raise Rejected(meaning, source=words, because=key)
         raise Rejected("PBS refuses the job", source=words)
 
+    def member(self, array: str, index: int, count: int) -> str:
+        """``27[4].pbshost`` of ``27[].pbshost``; a single job is no array."""
+        return array.replace("[]", f"[{index}]") if count > 1 else array
+
+    def limits(self, user: str, submission: Submission) -> Sequence[Command]:
+        """The server's limits, and those of the queue, where the script names one."""
+        queue = re.search(r"^#PBS -q ([^@\s]+)", submission.script, re.MULTILINE)
+        asked = (
+            (Command(("qstat", "-B", "-f")), Command(("qstat", "-Q", "-f", queue[1])))
+            if queue
+            else (Command(("qstat", "-B", "-f")),)
+        )
+        return asked
+
+    def limit(self, user: str, output: Output) -> int | None:
+        """``max_queued = [u:PBS_GENERIC=100]``: the user's own limit, else everybody's; on jobs that wait and run alike."""
+        text = re.sub(r"\n\t", "", output.stdout)
+        found = re.search(r"^\s*max_queued = (.*)$", text, re.MULTILINE)
+        limits = (
+            dict(re.findall(r"\[?\s*u:\"?([^=\"\],]+)\"?\s*=\s*(\d+)", found[1])) if output.code == 0 and found else {}
+        )
+        limit = limits.get(user, limits.get("PBS_GENERIC"))
+        return int(limit) if limit is not None else None
+
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         """Everything of these, members of arrays included. Without history: where a site keeps none, ``-x`` hides all jobs.
 
@@ -185,7 +211,7 @@ class PbsDriver(Driver):
 
 def _raise_if_down(output: Output) -> None:
     if output.code != 0 and DOWN.search(output.stderr):
-        raise SystemDown(output.words)
+        raise SystemDown(output.words, reached=UNREACHED.search(output.stderr) is None)
 
 
 def _raise_unless_gone(command: str, output: Output) -> None:
@@ -272,6 +298,8 @@ def _job(id_: str, index: int, record: Record) -> Job:
         reason=in_our_words(comment, letter, record) if pending else "",
         never=pending and comment.startswith(NEVER),
         starts=_moment(record.get("estimated.start_time") or record.get("Execution_Time", "")) if pending else None,
+        started=_moment(record.get("stime", "")) if state is JobState.RUNNING else None,
+        limit=_limit(record),
         restarts=max(0, int(runs) - 1) if _is_number(runs) else 0,
         exit=exit_of(record) if state is JobState.DONE else None,
     )
@@ -314,6 +342,11 @@ def _moment(text: str) -> datetime | None:
         return datetime(int(match["year"]), month, int(match["day"]), hour, minute, second).astimezone()
     except (ValueError, OverflowError):
         return None
+
+
+def _limit(record: Record) -> float | None:
+    seconds = _seconds(record.get("Resource_List.walltime", ""))
+    return float(seconds) if seconds is not None else None
 
 
 def _is_number(text: str) -> bool:

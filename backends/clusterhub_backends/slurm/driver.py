@@ -25,9 +25,9 @@ from clusterhub_backends.batch.driver import (
 )
 from clusterhub_backends.slurm.reasons import NEVER, in_our_words
 
-FORMAT = "%i|%F|%K|%T|%S|%N|%r|%j"
-"""Id, array, index, state, start, nodes, reason and, last since it may hold anything, the name."""
-FIELDS = 8
+FORMAT = "%i|%F|%K|%T|%S|%l|%N|%r|%j"
+"""Id, array, index, state, start, time limit, nodes, reason and, last since it may hold anything, the name."""
+FIELDS = 9
 BULK = 200
 """Ids in one command line, which has a limit."""
 DOWN = re.compile(
@@ -35,6 +35,8 @@ DOWN = re.compile(
     r"|Communication connection failure|Transport endpoint is not connected|slurmdbd.*(?:refused|timed out)",
     re.IGNORECASE,
 )
+UNREACHED = re.compile(r"\(connect failure\)|Connection refused", re.IGNORECASE)
+"""Nobody took the call, so nothing was done."""
 UNKNOWN = re.compile(r"Invalid job id specified", re.IGNORECASE)
 FULL = re.compile(r"SubmitJobs?(?:Per\w+)?Limit|temporarily unable to accept job|Resource temporarily unavailable")
 REJECTIONS = (
@@ -97,6 +99,10 @@ class SlurmDriver(Driver):
                 raise Rejected(meaning, source=words, because=key)
         raise Rejected("SLURM refuses the job", source=words)
 
+    def member(self, array: str, index: int, count: int) -> str:
+        """``30_4``; a single job is no array."""
+        return f"{array}_{index}" if count > 1 else array
+
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         """By squeue, members of arrays apart, those that ended lately included."""
         which = ("--jobs", ",".join(arrays)) if arrays else ("--user", user)
@@ -146,7 +152,7 @@ class SlurmDriver(Driver):
 
 def _raise_if_down(output: Output) -> None:
     if output.code != 0 and DOWN.search(output.words):
-        raise SystemDown(output.words)
+        raise SystemDown(output.words, reached=UNREACHED.search(output.words) is None)
 
 
 def _jobs(line: str) -> Iterator[Job]:
@@ -174,7 +180,7 @@ def _indices(text: str) -> Iterator[int]:
 
 
 def _job(id_: str, index: int, fields: Sequence[str]) -> Job:
-    _, array, _, word, start, nodes, words, name = (field.strip() for field in fields)
+    _, array, _, word, start, limit, nodes, words, name = (field.strip() for field in fields)
     state = STATES.get(word, JobState.DONE)
     pending = state is JobState.PENDING
     return Job(
@@ -188,8 +194,19 @@ def _job(id_: str, index: int, fields: Sequence[str]) -> Job:
         reason=in_our_words(words) if pending else "",
         never=pending and words in NEVER,
         starts=_moment(start) if pending else None,
+        started=_moment(start) if state is JobState.RUNNING else None,
+        limit=_seconds(limit),
         exit=None,
     )
+
+
+def _seconds(text: str) -> float | None:
+    """``1-02:00:00``, ``12:00:00``, ``1:00``; None for ``UNLIMITED``, ``NOT_SET`` and what is no time."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text, re.ASCII)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def _moment(text: str) -> datetime | None:

@@ -44,11 +44,14 @@ class SchedulerLink:
             return await getattr(self._rpc, operation)(**arguments)
 
     def _asked_directly(self, scheduler: Scheduler, operation: str, arguments: Mapping[str, Any]) -> Any:
+        self._raise_if_ended(scheduler)
+        return scheduler.handlers[operation](**arguments)
+
+    def _raise_if_ended(self, scheduler: Scheduler) -> None:
         from distributed.core import Status
 
         if scheduler.status in (Status.closing, Status.closed, Status.failed):
             raise ClusterGone(f"the scheduler at {self.address} has ended", final=False)
-        return scheduler.handlers[operation](**arguments)
 
     @asynccontextmanager
     async def _told_apart(self, patience: float | None) -> AsyncIterator[None]:
@@ -72,6 +75,13 @@ class SchedulerLink:
         """
         answer: dict[str, Any] = await self.ask("identity", n_workers=-1)
         return answer
+
+    async def names(self) -> Mapping[str, str]:
+        """The names of all connected workers by address. Costs next to nothing where the scheduler is our own."""
+        if self._own is not None:
+            self._raise_if_ended(self._own)
+            return {worker.address: str(worker.name) for worker in self._own.workers.values()}
+        return {address: str(info["name"]) for address, info in (await self.identity())["workers"].items()}
 
     async def adaptive_target(self, target_duration: float) -> int:
         """How many workers the present work would keep busy, if each finished its share in ``target_duration`` s."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from clusterhub_backends.slurm import SlurmBackend, SlurmOptions
 
 BACKEND = SlurmBackend()
 NONE = Path("/no/secrets")
+HERE = Path("/tmp")
 
 
 def spec(**said):
@@ -99,21 +102,60 @@ def test_a_text_without_variables_stands_for_itself(text):
     ],
 )
 def test_it_gives_up_at_the_stage_that_fails_and_says_why(said, stage):
-    done = run(body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE))
+    done = run(body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE))
     assert done.returncode == stage
     assert "clusterhub: " in done.stderr
 
 
-def test_it_gives_up_where_the_keys_cannot_be_read(tmp_path):
+def test_it_gives_up_where_its_log_cannot_be_written():
+    done = run(body(plan(), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, Path("/no/logs")))
+    assert done.returncode == Stage.LOGS
+    assert "/no/logs" in done.stderr
+
+
+def test_a_slow_setup_takes_nothing_from_the_time_in_which_an_address_has_to_answer(monkeypatch):
+    monkeypatch.setattr("clusterhub_backends.batch.script.REACH_PATIENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        script = body(plan(environment={"setup": ["sleep 2"]}), BACKEND.driver, "ch0g0", [address], NONE, HERE)
+        before, _, _ = script.partition("export DASK_DISTRIBUTED")
+        done = run(before)
+    assert f"the scheduler answers at {address}" in done.stdout
+
+
+def test_keys_that_a_file_system_brings_late_are_waited_for(tmp_path):
+    keys = TlsFiles(ca=str(tmp_path / "ca"), cert=str(tmp_path / "cert"), key=str(tmp_path / "key"))
+    script = body(plan(tls=keys), BACKEND.driver, "ch0g0", ["tls://127.0.0.1:9"], NONE, HERE)
+    before, _, _ = script.partition("# The first address")
+    late = f"(sleep 1; touch {tmp_path / 'key'}) &\n"
+    assert run(late + before).returncode == 0
+
+
+@pytest.mark.parametrize(("silent", "code"), [(True, Stage.WATCHDOG), (False, 128 + signal.SIGTERM)])
+def test_only_a_silent_scheduler_is_told_as_one(tmp_path, monkeypatch, silent, code):
+    """Batch systems signal every process of a job, the watchdog among them, which is no news of the scheduler."""
+    monkeypatch.setattr("clusterhub_backends.batch.script.WATCH_INTERVAL", 1)
+    monkeypatch.setattr("clusterhub_backends.batch.script.WATCH_PATIENCE", 1 if silent else 600)
+    script = body(plan(), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
+    head, _, _ = script.partition("readable()")
+    _, _, tail = script.partition("worker=$!")
+    end = "" if silent else f"(sleep 1; kill -TERM $worker; pkill -TERM -P $$ -f '^{sys.executable} - ') &\n"
+    done = run(f"python={sys.executable} address=tcp://127.0.0.1:9; sleep 20 & worker=$!\n{head}{end}{tail}")
+    assert done.returncode == code, done.stderr
+    assert ("silent" in done.stderr) == silent
+
+
+def test_it_gives_up_where_the_keys_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("clusterhub_backends.batch.script.READ_PATIENCE", 0)
     keys = TlsFiles(ca=str(tmp_path / "ca"), cert=str(tmp_path / "cert"), key=str(tmp_path / "it's no key"))
-    done = run(body(plan(tls=keys), BACKEND.driver, "ch0g0", ["tls://127.0.0.1:9"], NONE))
+    done = run(body(plan(tls=keys), BACKEND.driver, "ch0g0", ["tls://127.0.0.1:9"], NONE, HERE))
     assert done.returncode == Stage.KEYS
     assert "it's no key" in done.stderr
 
 
 def test_it_gives_up_when_no_address_answers(monkeypatch):
     monkeypatch.setattr("clusterhub_backends.batch.script.REACH_PATIENCE", 1)
-    done = run(body(plan(), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9", "tcp://127.0.0.1:10"], NONE))
+    done = run(body(plan(), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9", "tcp://127.0.0.1:10"], NONE, HERE))
     assert done.returncode == Stage.ADDRESS
     assert "tcp://127.0.0.1:9 tcp://127.0.0.1:10" in done.stderr
 
@@ -141,15 +183,16 @@ def test_the_script_is_shell_and_carries_no_value_that_breaks_out():
 
 def test_variables_reach_the_worker_as_they_were_written():
     value = "a 'b' \"c\" $HOME `d`"
-    script = body(plan(environment={"variables": {"A": value}}), BACKEND.driver, "ch0g0", [], NONE)
+    script = body(plan(environment={"variables": {"A": value}}), BACKEND.driver, "ch0g0", [], NONE, HERE)
     assert run(script.split("python=")[0] + '\nprintf %s "$A"').stdout.splitlines()[-1] == value
 
 
-def test_a_variable_that_is_a_secret_is_in_a_file_and_in_no_script(tmp_path):
+def test_a_variable_that_is_a_secret_is_in_a_file_and_in_no_script(tmp_path, monkeypatch):
+    monkeypatch.setattr("clusterhub_backends.batch.script.READ_PATIENCE", 0)
     made = plan(environment={"variables": {"API_TOKEN": "hunter2", "THREADS": "1"}})
     file = tmp_path / "secrets"
     file.write_text(secret_variables(made.spec))
-    script = body(made, BACKEND.driver, "ch0g0", [], file)
+    script = body(made, BACKEND.driver, "ch0g0", [], file, HERE)
     assert "hunter2" not in script
     assert run(script.split("python=")[0] + '\nprintf %s "$API_TOKEN $THREADS"').stdout.splitlines()[-1] == "hunter2 1"
     file.unlink()

@@ -92,12 +92,12 @@ def test_a_controller_that_is_away_is_no_news(words):
 
 
 LISTING = """\
-30_4|30|4|PENDING|1795400000|(null)|Resources|ch0g1
-30_0|30|0|RUNNING|1795390000|n1|None|ch0g1
-31|31|N/A|COMPLETING|1795390000|n2|None|ch0g2
-5_[0-1]|5|0-1|CANCELLED|N/A||PartitionDown|ch0g3
-40_[2-3,7%2]|40|2-3,7%2|PENDING|N/A||JobArrayTaskLimit|ch0g4
-50|50|N/A|FAILED|1795390000|n1|NonZeroExitCode|a | name with | bars
+30_4|30|4|PENDING|1795400000|12:00:00|(null)|Resources|ch0g1
+30_0|30|0|RUNNING|1795390000|12:00:00|n1|None|ch0g1
+31|31|N/A|COMPLETING|1795390000|12:00:00|n2|None|ch0g2
+5_[0-1]|5|0-1|CANCELLED|N/A|12:00:00||PartitionDown|ch0g3
+40_[2-3,7%2]|40|2-3,7%2|PENDING|N/A|12:00:00||JobArrayTaskLimit|ch0g4
+50|50|N/A|FAILED|1795390000|12:00:00|n1|NonZeroExitCode|a | name with | bars
 slurm plugin: hello
 """
 
@@ -173,6 +173,6 @@ def test_a_reason_is_never_empty(reason):
 
 
 def test_what_never_ends_is_told_as_such():
-    line = "9|9|N/A|PENDING|N/A||PartitionTimeLimit|x\n10|10|N/A|PENDING|N/A||Priority|x\n"
+    line = "9|9|N/A|PENDING|N/A|UNLIMITED||PartitionTimeLimit|x\n10|10|N/A|PENDING|N/A|1-00:00:00||Priority|x\n"
     assert [job.never for job in DRIVER.listed(ok(line))] == [True, False]
     assert not NEVER & {"Resources", "Priority", "ReqNodeNotAvail"}
