@@ -67,7 +67,6 @@ class Inquest:
                 self._look_at(member)
         if any(member.state is UnitState.CONNECTED for member in self._roster):
             self._causes.clear()
-            self._submitter.healed()
         self._forget(wanted)
 
     def _look_at(self, member: Member) -> None:
@@ -76,6 +75,8 @@ class Inquest:
                 blame = self._blame(member) if member.ended else self._blame_missing(member)
                 task = asyncio.create_task(blame, name=f"clusterhub-blame-{member.key}")
                 self._reading[task] = member
+                if not member.came:
+                    self._submitter.burnt()
                 task.add_done_callback(self._has_read)
         elif member.job is not None and member.job.never and not self._submitter.proven:
             # No need to wait for the same from all the others. Where others could run, nodes are down now, and may come back.
@@ -103,7 +104,6 @@ class Inquest:
         self._roster.judge_one(member, time.monotonic())
         logger.warning("%s: %s (%s)", member.id, member.failure.summary, member.exit.words)
         if not member.came:
-            self._submitter.burnt()
             self._count(member.failure)
 
     async def _blame_missing(self, member: Member) -> None:
@@ -111,7 +111,6 @@ class Inquest:
         lines = await asyncio.to_thread(tail_of, log) if log is not None else ()
         member.failure = never_came(member.id, member.reason, log, lines)
         logger.warning("%s: %s (%s)", member.id, member.failure.summary, member.reason)
-        self._submitter.burnt()
         self._count(member.failure)
 
     def _count(self, failure: Failure) -> None:

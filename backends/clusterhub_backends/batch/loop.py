@@ -179,10 +179,11 @@ class Loop:
         self.wanted = self._following.decide(recommended, self.wanted, wait)
 
     def _learn_waits(self) -> None:
-        """How long jobs take from their submission to their workers, which says how early to ask for the next."""
+        """From those whose workers have just come: how long that took, which says how early to ask for the next."""
         for member in self.roster:
             if member.came and member not in self._told_waits:
                 self.any_came = True
+                self.submitter.healed()
                 self.succession.waited(time.monotonic() - member.submitted)
                 self._told_waits.add(member)
         self._told_waits &= set(self.roster)

@@ -44,6 +44,8 @@ class Member:
     runs_since: float | None = None
     stale: frozenset[str] = frozenset()
     """Addresses of workers from before the system started it anew, which the scheduler may still know."""
+    doubts: int = 0
+    """Listings in a row that say that it waits, though it has workers."""
     short_since: float | None = None
     """Since when it runs with fewer workers than it should have."""
     state: UnitState = UnitState.SUBMITTING
@@ -162,7 +164,10 @@ class Roster:
 
     def _see(self, member: Member, job: Job) -> None:
         again = member.job is not None and job.restarts > member.job.restarts
-        if job.state is JobState.PENDING and member.runs_since is not None:
+        waits = job.state is JobState.PENDING
+        # Workers may have come since the queue was read, but not since it was read before.
+        member.doubts = member.doubts + 1 if waits and member.workers else 0
+        if waits and (member.runs_since is not None or member.doubts > 1):
             # The system starts it anew under the same id: what its workers were is gone with them.
             member.stale, member.workers = member.stale | set(member.workers), {}
             member.runs_since, member.came = None, False

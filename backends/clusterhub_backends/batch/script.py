@@ -164,12 +164,10 @@ def _surroundings(spec: ClusterSpec, secrets: Path) -> Iterator[str]:
 
 def _python(spec: ClusterSpec) -> str:
     python = expanding(spec.environment.python or "python3")
-    find = "import sys; from importlib.util import find_spec; sys.exit(not (find_spec('dask') and find_spec('distributed')))"
     return textwrap.dedent(
         f"""\
         python={python}
         command -v "$python" >/dev/null || give_up {Stage.PYTHON} "there is no $python on $HOSTNAME"
-        "$python" -c {shlex.quote(find)} || give_up {Stage.MODULE} "$python has no dask and distributed"
         """
     )
 
@@ -187,17 +185,21 @@ def _trial(addresses: Sequence[str]) -> str:
     return textwrap.dedent(
         f"""\
         # The first address of the scheduler that this node reaches
+        try() {{ # ADDRESS: says it where it answers, else what happened
+            local place=${{1#*://}} words code
+            words=$(timeout {PROBE_PATIENCE} bash -c ": <>/dev/tcp/${{place%:*}}/${{place##*:}}" 2>&1)
+            code=$?
+            (( code == 124 )) && words="no answer within {PROBE_PATIENCE} s"
+            if (( code )); then echo "clusterhub: $1: ${{words##*: }}" >&2; else echo "$1"; fi
+        }}
         reach() {{
-            local address place
-            for address in {listed}; do
-                place=${{address#*://}}
-                (timeout {PROBE_PATIENCE} bash -c ": <>/dev/tcp/${{place%:*}}/${{place##*:}}" 2>/dev/null && echo "$address") &
-            done
+            local address
+            for address in {listed}; do try "$address" & done
             wait
         }}
         address= until_=$((SECONDS + {REACH_PATIENCE}))
-        until read -r address < <(reach) || (( SECONDS >= until_ )); do sleep 2; done
-        [[ -n $address ]] || give_up {Stage.ADDRESS} "none of these answers from $HOSTNAME:" {listed}
+        until read -r address < <(reach 2>/dev/null) || (( SECONDS >= until_ )); do sleep 2; done
+        [[ -n $address ]] || {{ reach; give_up {Stage.ADDRESS} "none of these answers from $HOSTNAME:" {listed}; }}
         echo "clusterhub: the scheduler answers at $address"
         """
     )
@@ -228,8 +230,13 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.kill(worker, signal.SIGKILL)
 sys.exit(WATCHDOG)
 """
-"""Kills the worker, and ends with the code of that stage, when the scheduler has not greeted for a while. A connection is no proof of life: the kernel takes those of
-a stopped process too; but Dask sends its greeting as soon as it is connected to (distributed.comm.core.connect)."""
+"""Kills the worker, and ends with the code of that stage, when the scheduler has not greeted for a while.
+
+A connection is no proof of life: the kernel takes those of a stopped process too; but Dask sends its greeting as soon as it
+is connected to (distributed.comm.core.connect)."""
+FIND = (
+    "import sys; from importlib.util import find_spec; sys.exit(not (find_spec('dask') and find_spec('distributed')))"
+)
 
 
 def _run(plan: Plan[Any], name: str) -> str:
@@ -237,24 +244,32 @@ def _run(plan: Plan[Any], name: str) -> str:
     for word, number in (("PATIENCE", WATCH_PATIENCE), ("INTERVAL", WATCH_INTERVAL), ("WATCHDOG", Stage.WATCHDOG)):
         watchdog = watchdog.replace(word, str(int(number)))
     keys = " ".join(shlex.quote(path) for path in (plan.tls.ca, plan.tls.cert, plan.tls.key)) if plan.tls else ""
-    return "\n".join(
-        [
-            "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'  # workers serve nothing without a key",
-            f"{' '.join(_worker(plan, name))} &",
-            "worker=$!",
-            """trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU""",
-            f"""{f'"$python" - "$address" "$worker" {keys}'.rstrip()} <<'WATCHDOG' &""",
-            watchdog + "WATCHDOG",
-            "watchdog=$! code=0",
-            # A signal that is trapped ends a `wait` early; the last one gives the code, also where it has ended by then.
-            'while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done',
-            'wait "$worker" 2>/dev/null; last=$?; (( last == 127 )) || code=$last',
-            'kill "$watchdog" 2>/dev/null',
-            'wait "$watchdog" 2>/dev/null',
-            f'(( $? == {Stage.WATCHDOG} )) && give_up {Stage.WATCHDOG} "the scheduler was silent for {WATCH_PATIENCE} s"',
-            'exit "$code"',
-        ]
-    )
+    started = f"""\
+export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'  # workers serve nothing without a key
+began=$SECONDS code=0
+{" ".join(_worker(plan, name))} &
+worker=$!
+trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU
+# Not at once: workers have enough to do when they start, and reading from nobody is a sleep that needs no process.
+(
+    read -rt {WATCH_INTERVAL} <> <(:)
+    exec "$python" - "$address" "$worker" {keys} <<'WATCHDOG'
+{watchdog}WATCHDOG
+) &
+watchdog=$!
+"""
+    ended = f"""\
+# A signal that is trapped ends a `wait` early; the last one gives the code, also where it has ended by then.
+while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done
+wait "$worker" 2>/dev/null; last=$?; (( last == 127 )) || code=$last
+kill "$watchdog" 2>/dev/null
+wait "$watchdog" 2>/dev/null
+(( $? == {Stage.WATCHDOG} )) && give_up {Stage.WATCHDOG} "the scheduler was silent for {WATCH_PATIENCE} s"
+(( code == 0 || SECONDS - began > {WATCH_INTERVAL} )) || "$python" -c {shlex.quote(FIND)} \\
+    || give_up {Stage.MODULE} "$python has no dask and distributed"
+exit "$code"
+"""
+    return started + ended
 
 
 def _worker(plan: Plan[Any], name: str) -> Iterator[str]:

@@ -102,7 +102,9 @@ def test_a_text_without_variables_stands_for_itself(text):
     ],
 )
 def test_it_gives_up_at_the_stage_that_fails_and_says_why(said, stage):
-    done = run(body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        done = run(body(plan(**said), BACKEND.driver, "ch0g0", [address], NONE, HERE))
     assert done.returncode == stage
     assert "clusterhub: " in done.stderr
 
