@@ -258,6 +258,14 @@ class HostsScheduler(Deployment, Protocol):
 
 
 @runtime_checkable
+class Remarks(Protocol):
+    """A deployment that has more to tell than the states of its units."""
+
+    async def remarks(self) -> Sequence[str]:
+        """What whoever looks at the cluster should know, a sentence each: ``task x is longer than any job``."""
+
+
+@runtime_checkable
 class Standalone(Deployment, Protocol):
     """A deployment that does not live in the process that uses it, and so can be kept, let go of and found again."""
 

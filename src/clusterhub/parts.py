@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clusterhub._dask import dashboard
 from clusterhub._dask.draining import Drain
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import Plan
@@ -16,7 +17,7 @@ from clusterhub.native.verdict import Idleness
 if TYPE_CHECKING:
     from distributed import Scheduler
 
-__all__ = ["Adaptation", "Drain", "Idleness", "SchedulerLink", "scheduler_class"]
+__all__ = ["Adaptation", "Drain", "Idleness", "SchedulerLink", "dashboard", "scheduler_class"]
 
 
 def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:

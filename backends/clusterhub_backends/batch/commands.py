@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from clusterhub_backends.batch.driver import Command, Output, SystemDown
 
@@ -19,6 +21,19 @@ def user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
+KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "KRB5CCNAME")
+"""Of our environment, what says who and where we are, and how the batch system is reached."""
+PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
+
+
+def _bare(program: str) -> dict[str, str]:
+    found = shutil.which(program)
+    path = [*([str(Path(found).parent)] if found else []), *PLACES]
+    return {name: os.environ[name] for name in KEPT if name in os.environ} | {
+        "PATH": os.pathsep.join(dict.fromkeys(path))
+    }
+
+
 Runner = Callable[[Command], Output]
 
 
@@ -29,7 +44,7 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
             command.argv,
             input=command.stdin.encode(errors="surrogateescape") if command.stdin is not None else b"",
             capture_output=True,
-            env={**os.environ, "LC_ALL": "C", **command.environment},
+            env={**(_bare(command.argv[0]) if command.bare else os.environ), "LC_ALL": "C", **command.environment},
             timeout=patience,
             check=False,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusterhub import ClusterGone, ClusterhubError, Failure, Plan, Ref, Unit, UnitState, Workers
-from clusterhub.parts import Idleness, SchedulerLink, scheduler_class
+from clusterhub.parts import Idleness, SchedulerLink, dashboard, scheduler_class
 from clusterhub_backends.batch.addresses import addresses_here
 from clusterhub_backends.batch.causes import tail_of
 from clusterhub_backends.batch.commands import Commands
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from distributed import Scheduler, Security
 
 logger = logging.getLogger(__name__)
+
+DRAW_AFTER = 3.0
+"""Seconds after which the dashboard is served, whether or not any worker has come."""
 
 CLOSE_PATIENCE = 60.0
 """Seconds in which the batch system has to take the end of all jobs; longer than its servers are usually away."""
@@ -79,10 +82,11 @@ class BatchDeployment:
         except BaseException:
             await scheduler.close()
             raise
-        deployment.dashboard_link = "http://127.0.0.1/" if plan.dashboard_prefix else ""
+        deployment.dashboard_link = "http://127.0.0.1/" if plan.dashboard_prefix and dashboard.can_be_served() else ""
         deployment._tasks = [
             asyncio.create_task(loop.run(), name=f"clusterhub-loop-{plan.name}"),
             asyncio.create_task(deployment._watch_its_end(), name=f"clusterhub-end-{plan.name}"),
+            asyncio.create_task(deployment._draw(), name=f"clusterhub-dashboard-{plan.name}"),
         ]
         return deployment
 
@@ -192,6 +196,15 @@ class BatchDeployment:
         if self._plan.tls is not None and (keys := Path(self._plan.tls.key).parent).parent == self._secrets.parent:
             shutil.rmtree(keys, ignore_errors=True)
 
+    async def _draw(self) -> None:
+        """Serve the dashboard, once the first jobs are on their way: nobody looks at it before."""
+        if not dashboard.can_be_served():
+            return
+        deadline = time.monotonic() + DRAW_AFTER
+        while not self._loop.any_came and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        await dashboard.serve(self.scheduler, self._plan.dashboard_prefix)
+
     async def _watch_its_end(self) -> None:
         lifecycle = self._plan.spec.lifecycle
         while True:
@@ -238,7 +251,7 @@ async def _scheduler(plan: Plan[Any]) -> Scheduler:
         port=0,
         protocol="tls" if plan.tls is not None else "tcp",
         security=plan.tls.security() if plan.tls is not None else None,
-        dashboard=True,
+        dashboard=False,
         dashboard_address="127.0.0.1:0",
         http_prefix=plan.dashboard_prefix or "/",
     )

@@ -23,6 +23,8 @@ class Command:
     stdin: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables besides our own environment, such as ``LC_ALL=C`` or the format of times."""
+    bare: bool = False
+    """Whether it sees nothing of our environment but what it needs to run: the system hands on to jobs what it sees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,9 @@ def _surroundings(spec: ClusterSpec, secrets: Path) -> Iterator[str]:
     if secret_variables(spec):
         file = shlex.quote(str(secrets))
         yield f'readable {file} && source {file} || give_up {Stage.KEYS} "cannot read the secret variables in "{file}'
+    if environment.setup:
+        # Where sites define `module`; a job of PBS has it by its login shell, one of SLURM has not.
+        yield "shopt -q login_shell || [[ ! -r /etc/profile ]] || source /etc/profile"
     for line in environment.setup:
         yield f'{line}\n(( $? == 0 )) || give_up {Stage.SETUP} "this line of the setup failed:" {shlex.quote(line)}'
     if spec.storage.scratch is not None:

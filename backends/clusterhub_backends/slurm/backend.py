@@ -49,7 +49,11 @@ class SlurmBackend(BatchBackend[SlurmOptions]):
     log_index = "%a"
 
     def directives(self, spec: ClusterSpec, options: SlurmOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:
-        """One job on one node. Nothing of the submitter's environment is exported but what the profile says."""
+        """One job on one node. Nothing of the submitter's environment is exported but what the profile says.
+
+        Not by ``--export=NIL``: that has slurmd run a login shell for each job, one after the other on a node, and hand on what
+        it sets. All that sbatch sees is exported, and it sees next to nothing (``Command.bare``).
+        """
         yield f"--job-name={name}"
         for option in ("partition", "account", "qos", "constraint", "reservation", "nodelist", "exclude"):
             if (value := getattr(options, option)) is not None:
@@ -62,7 +66,7 @@ class SlurmBackend(BatchBackend[SlurmOptions]):
             yield f"--gres={gres}"
         if spec.job.walltime is not None:
             yield f"--time={_time(spec.job.walltime)}"
-        yield "--export=NIL"
+        yield "--export=ALL"
         yield f"--output={_pattern(log)}"
         yield "--open-mode=append"
 

@@ -80,9 +80,9 @@ class SlurmDriver(Driver):
     largest_array = 1000
 
     def submit(self, submission: Submission) -> Command:
-        """By sbatch, the script on its standard input."""
+        """By sbatch, the script on its standard input; see ``--export`` in the directives for why it is run bare."""
         array = (f"--array=0-{submission.count - 1}",) if submission.count > 1 else ()
-        return Command(("sbatch", "--parsable", *array), stdin=submission.script)
+        return Command(("sbatch", "--parsable", *array), stdin=submission.script, bare=True)
 
     def submitted(self, submission: Submission, output: Output) -> str:
         """The id, which ``--parsable`` gives as ``30`` or, in a federation, ``30;cluster``."""

@@ -77,6 +77,24 @@ def guarded(prefix: str) -> type[Scheduler]:
     return Scheduler
 
 
+def can_be_served() -> bool:
+    """Whether what draws the dashboard is installed."""
+    return find_spec("bokeh") is not None
+
+
+async def serve(scheduler: Scheduler, prefix: str) -> None:
+    """Serve the dashboard of a scheduler that was started without one: drawing it takes a third of a second to import.
+
+    Below ``prefix`` where it is not empty, which the scheduler was started with. As ``Scheduler.__init__`` does it.
+    """
+    import asyncio
+    from importlib import import_module
+
+    # In a thread: the scheduler has workers to greet meanwhile.
+    dashboard = await asyncio.to_thread(import_module, "distributed.dashboard.scheduler")
+    dashboard.connect(scheduler.http_application, scheduler.http_server, scheduler, prefix=prefix or "/")
+
+
 def plain_link(host: str, port: int, prefix: str) -> str:
     """The link as it is where the dashboard can be reached directly; what a record should hold."""
     return _plain(_scheme(), host, port, prefix)

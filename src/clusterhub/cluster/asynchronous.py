@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from clusterhub._dask.client import client_of
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub._dask.status import Status
-from clusterhub.backend import Deployment, Plan, Standalone, Unit
+from clusterhub.backend import Deployment, Plan, Remarks, Standalone, Unit
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Display, Report, choose
@@ -305,6 +305,7 @@ class AsyncCluster:
 
     async def report(self) -> Report:
         """What was asked and what is there: queued, running, connected and failed, with reasons."""
+        deployment = self._alive()
         units, failure = await self._observed()
         report = self._last_report = Report(
             name=self.name,
@@ -319,6 +320,7 @@ class AsyncCluster:
             dashboard_link=self.dashboard_link,
             started=self._began,
             support=self._plan.spec.support,
+            remarks=tuple(await self._guarded(deployment.remarks())) if isinstance(deployment, Remarks) else (),
         )
         return report
 

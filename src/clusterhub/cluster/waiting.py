@@ -80,6 +80,6 @@ class Wait:
             raise gone
 
     def pause(self, elapsed: float) -> float:
-        """Seconds until the next look: a tenth of the time gone by, within bounds, and never past the timeout."""
-        pause = min(max(QUICK, elapsed / 10), CALM)
+        """Seconds until the next look: a fiftieth of the time gone by, within bounds, and never past the timeout."""
+        pause = min(max(QUICK, elapsed / 50), CALM)
         return pause if self.timeout is None else max(0.0, min(pause, self.timeout - elapsed))

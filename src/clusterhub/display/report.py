@@ -61,6 +61,8 @@ class Report:
     started: datetime
     """When the cluster was started; with a time zone."""
     support: str | None = None
+    remarks: tuple[str, ...] = ()
+    """What there is to know besides the states of the units, a sentence each."""
     taken: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When all this was observed; with a time zone."""
 
@@ -190,6 +192,7 @@ class Report:
         parts = [f"{self.place}: {self._asked_part()}"]
         if self.units:
             parts += self.table.lines()
+        parts += [f"note       {remark}" for remark in self.remarks]
         parts += [self.unlisted, self.failure_text, f"dashboard  {self.dashboard_link}" if self.dashboard_link else ""]
         return "\n".join(part for part in parts if part)
 
@@ -212,6 +215,7 @@ class Report:
             "unit_noun": self.unit_noun,
             "units": [_unit(unit) for unit in self.units],
             "failure": _failure(self.failure),
+            "remarks": list(self.remarks),
             "scheduler_address": self.scheduler_address,
             "dashboard_link": self.dashboard_link,
             "started": self.started.isoformat(),

@@ -51,6 +51,7 @@ class RemoteDeployment:
         self._link = SchedulerLink(record.address, self._security, patience=PATIENCE)
         self._target = self._plan.spec.workers
         self._kept = record.kept
+        self._remarks: tuple[str, ...] = ()
         self._token = CREATOR if launch is not None else uuid4().hex
         self._holds = launch is not None
         self._renewing: asyncio.Task[None] | None = None
@@ -145,7 +146,12 @@ class RemoteDeployment:
         """Both in one question, so that they are of one moment."""
         seen = await self._call("observe")
         self._target, self._kept = Workers(**seen["target"]), seen["kept"]
+        self._remarks = tuple(seen["remarks"])
         return units_from(seen["units"]), failure_from(seen["failure"])
+
+    async def remarks(self) -> Sequence[str]:
+        """What the keeper had to tell besides, as last observed."""
+        return self._remarks
 
     async def logs(self, unit: str | None = None) -> Mapping[str, str]:
         """The logs by name, the keeper's own among them. KeyError for an unknown one."""

@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clusterhub.backend import CONTRACT
+from clusterhub.backend import CONTRACT, Remarks
 from clusterhub.errors import ClusterGone, ClusterhubError
 from clusterhub.keeper.identity import Process
 from clusterhub.keeper.wire import plain_error, plain_failure, plain_units, plain_workers
@@ -84,7 +84,9 @@ class Serving:
     async def _observe(self) -> dict[str, Any]:
         units = await self._keeper.deployment.units()
         failure = await self._keeper.deployment.failure()
+        deployment = self._keeper.deployment
         return {
+            "remarks": list(await deployment.remarks()) if isinstance(deployment, Remarks) else [],
             "units": plain_units(units),
             "failure": plain_failure(failure),
             "target": plain_workers(self._keeper.target),

@@ -177,7 +177,7 @@ def test_the_script_is_shell_and_carries_no_value_that_breaks_out():
     )
     script = BACKEND.script(made, "ch0g0", 3, ["tls://a:1"])
     assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True).returncode == 0
-    assert "#SBATCH --export=NIL" in script
+    assert "#SBATCH --export=ALL" in script
     assert '--output="/tmp/l o g/eddies/ch0g0.%a.log"' in script
     run(script)
     assert not Path("/tmp/evil").exists()
