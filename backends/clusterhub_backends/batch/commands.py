@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 from clusterhub_backends.batch.driver import Command, Output, SystemDown
 
@@ -22,15 +23,21 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
             command.argv,
             input=command.stdin.encode(errors="surrogateescape") if command.stdin is not None else b"",
             capture_output=True,
-            env={**os.environ, "LC_ALL": "C", **command.environment},
+            env=_environment(command),
             timeout=patience,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise SystemDown(f"{command.argv[0]} did not answer within {patience:g} s") from None
+    except subprocess.TimeoutExpired as late:
+        said = " ".join((late.stderr or b"").decode(errors="replace").split())
+        raise SystemDown(f"{command.argv[0]} did not end within {patience:g} s{f': {said}' if said else ''}") from None
     except OSError as error:
         raise SystemDown(f"{command.argv[0]} cannot be run: {error.strerror}") from None
     return Output(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
+
+
+def _environment(command: Command) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not any(fnmatchcase(name, p) for p in command.unset)}
+    return {**ours, "LC_ALL": "C", **command.environment}
 
 
 class Commands:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from clusterhub import ClusterhubError, SubmitRejected
+from clusterhub import ClusterhubError, QueueFull, SubmitRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Command:
     stdin: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables besides our own environment, such as ``LC_ALL=C`` or the format of times."""
+    unset: tuple[str, ...] = ()
+    """Variables of our own environment that it must not see, as patterns: many a program takes options from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ class Job:
     """The same in our words: ``needs 24 free cores, 6 are free``; never empty for a pending job."""
     never: bool = False
     """Whether the system says that it can never run as it was asked for."""
+    because: str = ""
+    """The key of a profile that decides ``never``, where there is one."""
+    stuck: bool = False
+    """Whether the system has stopped trying to start it, as after a failure of its node: another may do better."""
     starts: datetime | None = None
     """When the system expects to start it; with a time zone."""
     restarts: int = 0
@@ -172,6 +178,18 @@ class Driver(ABC):
         Raises SubmitRejected (permanent; in our words with the system's as ``source``), QueueFull (a limit on the number of
         jobs; transient), SystemDown.
         """
+
+    def limits(self, user: str) -> Sequence[Command]:
+        """What asks how many jobs ``user`` may have, after a QueueFull without figures; none where no system tells."""
+        return ()
+
+    def limited(self, full: QueueFull, submission: Submission, outputs: Sequence[Output]) -> QueueFull:
+        """``full`` with its figures, as far as the answers to :meth:`limits` tell; ``submission`` is what was refused.
+
+        The answers are in the order of the questions; the last may be missing, where they were not waited for.
+        Raises SubmitRejected where the answers show that it was refused for something else, which no waiting mends.
+        """
+        return full
 
     @abstractmethod
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
