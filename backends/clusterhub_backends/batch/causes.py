@@ -93,8 +93,19 @@ def never_runs(job: Job) -> Failure:
         summary=f"the system can never run such a job: it {job.reason}",
         unit=job.id,
         source=job.source,
-        because="worker",
+        because=job.because or "worker",
         next_step="ask for less, or for another queue or partition",
+    )
+
+
+def held(job: Job) -> Failure:
+    """The failure of a job that the system has stopped trying to start."""
+    return Failure(
+        summary=f"the system does not start it any more: it {job.reason}",
+        unit=job.id,
+        source=job.source,
+        because=job.because,
+        next_step="it is ended and replaced; if it goes on, ask your site",
     )
 
 

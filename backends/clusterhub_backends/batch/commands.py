@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from clusterhub_backends.batch.driver import Command, Output, SystemDown
@@ -44,15 +45,23 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
             command.argv,
             input=command.stdin.encode(errors="surrogateescape") if command.stdin is not None else b"",
             capture_output=True,
-            env={**(_bare(command.argv[0]) if command.bare else os.environ), "LC_ALL": "C", **command.environment},
+            env=_environment(command),
             timeout=patience,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise SystemDown(f"{command.argv[0]} did not answer within {patience:g} s") from None
+    except subprocess.TimeoutExpired as late:
+        said = " ".join((late.stderr or b"").decode(errors="replace").split())
+        raise SystemDown(f"{command.argv[0]} did not end within {patience:g} s{f': {said}' if said else ''}") from None
     except OSError as error:
         raise SystemDown(f"{command.argv[0]} cannot be run: {error.strerror}") from None
     return Output(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
+
+
+def _environment(command: Command) -> dict[str, str]:
+    """What a command sees: of a variable that some pattern unsets, nothing."""
+    seen = _bare(command.argv[0]) if command.bare else os.environ
+    ours = {name: value for name, value in seen.items() if not any(fnmatchcase(name, p) for p in command.unset)}
+    return {**ours, "LC_ALL": "C", **command.environment}
 
 
 class Commands:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from clusterhub import ClusterhubError, SubmitRejected
+from clusterhub import ClusterhubError, QueueFull, SubmitRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Command:
     """Variables besides our own environment, such as ``LC_ALL=C`` or the format of times."""
     bare: bool = False
     """Whether it sees nothing of our environment but what it needs to run: the system hands on to jobs what it sees."""
+    unset: tuple[str, ...] = ()
+    """Variables of our own environment that it must not see, as patterns: many a program takes options from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,10 @@ class Job:
     """The same in our words: ``needs 24 free cores, 6 are free``; never empty for a pending job."""
     never: bool = False
     """Whether the system says that it can never run as it was asked for."""
+    because: str = ""
+    """The key of a profile that decides ``never``, where there is one."""
+    stuck: bool = False
+    """Whether the system has stopped trying to start it, as after a failure of its node: another may do better."""
     starts: datetime | None = None
     """When the system expects to start it; with a time zone."""
     started: datetime | None = None
@@ -184,6 +190,18 @@ class Driver(ABC):
         jobs; transient), SystemDown.
         """
 
+    def limits(self, user: str) -> Sequence[Command]:
+        """What asks how many jobs ``user`` may have, after a QueueFull without figures; none where no system tells."""
+        return ()
+
+    def limited(self, full: QueueFull, submission: Submission, outputs: Sequence[Output]) -> QueueFull:
+        """``full`` with its figures, as far as the answers to :meth:`limits` tell; ``submission`` is what was refused.
+
+        The answers are in the order of the questions; the last may be missing, where they were not waited for.
+        Raises SubmitRejected where the answers show that it was refused for something else, which no waiting mends.
+        """
+        return full
+
     @abstractmethod
     def member(self, array: str, index: int, count: int) -> str:
         """The id of one job of the submission ``array``, which has ``count`` of them."""
@@ -211,14 +229,6 @@ class Driver(ABC):
     @abstractmethod
     def cancelled(self, output: Output) -> None:
         """Returns where the jobs are ending or were gone already. Raises SystemDown, else ClusterhubError with what it said."""
-
-    def limits(self, user: str, submission: Submission) -> Sequence[Command]:
-        """What asks how many jobs ``user`` may have where ``submission`` goes; none where the system does not tell."""
-        return ()
-
-    def limit(self, user: str, output: Output) -> int | None:
-        """The most jobs that ``user`` may have, as one of :meth:`limits` answered; None where it does not say."""
-        return None
 
     @abstractmethod
     def version(self) -> Command:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clusterhub import Failure, UnitState
-from clusterhub_backends.batch.causes import failure_of, never_came, never_runs, tail_of
+from clusterhub_backends.batch.causes import failure_of, held, never_came, never_runs, tail_of
 from clusterhub_backends.batch.driver import Job, JobState
 from clusterhub_backends.batch.roster import Member, Roster
 from clusterhub_backends.batch.script import REACH_PATIENCE
@@ -82,6 +82,10 @@ class Inquest:
             # No need to wait for the same from all the others. Where others could run, nodes are down now, and may come back.
             member.failure = never_runs(member.job)
             self.give_up(member.failure)
+        elif member.job is not None and member.job.stuck:
+            member.failure = held(member.job)
+            self._submitter.burnt()
+            self._count(member.failure)
 
     def _has_read(self, task: asyncio.Task[None]) -> None:
         self._reading.pop(task, None)

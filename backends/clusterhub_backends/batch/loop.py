@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clusterhub import ClusterGone, ClusterhubError, Failure, Plan, UnitState, Workers
+from clusterhub import ClusterGone, ClusterhubError, Failure, Plan, Workers
 from clusterhub.parts import SchedulerLink
 from clusterhub_backends.batch.commands import Commands, user
 from clusterhub_backends.batch.departing import Departures, missed_least
@@ -252,7 +252,7 @@ class Loop:
     # Acting
 
     async def _act(self) -> None:
-        self.departures.dismiss(m for m in self.roster if m.state is UnitState.MISSING and m.failure is not None)
+        self.departures.dismiss(m for m in self.roster if m.failure is not None and not m.ended)
         if self.failure is not None:
             # What never came is ended, what works goes on.
             self.departures.dismiss(m for m in self.roster if not m.came and not m.dead)

@@ -214,7 +214,8 @@ class Roster:
         if len(member.workers) >= member.expected:
             return UnitState.CONNECTED, member.note or ("leaving" if member.leaving else "")
         if member.dismissed is not None and member.failure is not None:
-            return UnitState.MISSING, f"{member.failure.summary}; it is replaced"
+            ran = member.runs_since is not None
+            return UnitState.MISSING if ran else UnitState.FAILED, f"{member.failure.summary}; it is replaced"
         if job is None or job.state is JobState.PENDING:
             return UnitState.PENDING, job.reason if job is not None else "was submitted just now"
         if member.dismissed is not None or job.state is not JobState.RUNNING:

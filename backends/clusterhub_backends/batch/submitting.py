@@ -88,8 +88,8 @@ class Submitter:
         self._ghosts: dict[str, float] = {}
         self._look_again = 0.0
         self._full: QueueFull | None = None
-        self._over: Submission | None = None
-        """The submission that was over the limit."""
+        self._over: tuple[QueueFull, Submission] | None = None
+        """The submission that was over the limit, and how that was said."""
         self._work: asyncio.Task[None] | None = None
         self.proven = False
         """Whether a job of this spec has shown that it can start."""
@@ -224,17 +224,23 @@ class Submitter:
             else:
                 self._roster.strike(members)
             raise
-        except QueueFull as full:
+        except (QueueFull, SubmitRejected) as refused:
             self._roster.strike(members)
-            await self._meet_limit(full, submission)
-        except SubmitRejected as rejected:
-            self._roster.strike(members)
-            self._reject(rejected, submission.count)
+            await self._refused(refused, submission)
         except Exception as error:  # such as an answer that cannot be read: it may be there all the same
             self._lose(submission, members, error)
             raise
         else:
             self._accept(submission, array, members)
+
+    async def _refused(self, refused: QueueFull | SubmitRejected, submission: Submission) -> None:
+        try:
+            if isinstance(refused, QueueFull):
+                await self._meet_limit(refused, submission)
+            else:
+                self._reject(refused, submission.count)
+        except SubmitRejected as rejected:
+            self._reject(rejected, submission.count)
 
     def _lose(self, submission: Submission, members: list[Member], error: Exception) -> None:
         logger.warning("the answer to the submission %s is lost: %s", submission.name, error)
@@ -270,37 +276,44 @@ class Submitter:
     # A full queue
 
     async def _meet_limit(self, full: QueueFull, submission: Submission) -> None:
-        """The queue takes no more of ours at present: the target stays, and places are taken as they come free."""
-        ours, self._over = self._ours(), submission
-        limit = full.limit if full.limit is not None else await self._told_limit(submission)
-        self._full = QueueFull(limit=limit, source=full.source)
-        if limit is not None:
-            self._room = Room(max(0, limit - await self._others()))
+        """The queue takes no more of ours at present: the target stays, and places are taken as they come free.
+
+        Raises SubmitRejected where it turns out that no waiting will help.
+        """
+        ours, self._over = self._ours(), (full, submission)
+        self._full = await self._with_figures(full, submission)
+        if self._full.limit is not None:
+            self._room = Room(max(0, self._full.limit - await self._others(self._full)))
             if self._room.jobs < ours + submission.count:
                 return
         # It tells no limit, or one that this submission would have kept: what it takes can only be found by trying less.
         self._room = Room(ours + submission.count // 2, sure=False)
         self._backoff.failed()
 
-    async def _told_limit(self, submission: Submission) -> int | None:
-        """The most jobs that you may have, where the system tells; the strictest of several limits."""
-        commands = self._driver.limits(user(), submission)
-        told = [self._driver.limit(user(), await self._commands.run(command)) for command in commands]
-        return min((limit for limit in told if limit is not None), default=None)
+    async def _with_figures(self, full: QueueFull, submission: Submission) -> QueueFull:
+        if full.limit is not None:
+            return full
+        outputs = [await self._commands.run(command) for command in self._driver.limits(user())]
+        return self._driver.limited(full, submission, outputs)
 
-    async def _others(self) -> int:
-        """How many of your jobs in the queue are not this cluster's."""
+    async def _others(self, full: QueueFull) -> int:
+        """How many of the places in use are not this cluster's: as the system counts them, else as the queue shows them."""
+        if full.used is not None:
+            return max(0, full.used - self._ours())
         jobs = [job for job in await self._all_of_user() if job.state is not JobState.DONE]
         return sum(not job.name.startswith(prefix_of(self._uid)) for job in jobs)
 
     async def _count_again(self) -> None:
         assert self._room is not None
         assert self._over is not None
-        limit = await self._told_limit(self._over) if self._room.sure else None
-        if limit is not None:
-            self._room = Room(max(0, limit - await self._others()))
-        else:  # found by trying, it can only be tried again
+        if not self._room.sure:  # found by trying, it can only be tried again
             self._room = Room(self._ours() + 1, sure=False)
+            return
+        again = await self._with_figures(*self._over)
+        if again.limit is not None:
+            self._full, self._room = again, Room(max(0, again.limit - await self._others(again)))
+        else:
+            self._room = None
 
     async def _all_of_user(self) -> list[Job]:
         return list(self._driver.listed(await self._commands.run(self._driver.listing(user(), ()))))

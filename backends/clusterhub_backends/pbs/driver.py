@@ -25,6 +25,7 @@ from clusterhub_backends.batch.driver import (
     Submission,
     SystemDown,
 )
+from clusterhub_backends.pbs.limits import tightest
 from clusterhub_backends.pbs.reasons import NEVER, bytes_of, in_our_words
 
 Record = Mapping[str, str]
@@ -138,25 +139,14 @@ class PbsDriver(Driver):
         """``27[4].pbshost`` of ``27[].pbshost``; a single job is no array."""
         return array.replace("[]", f"[{index}]") if count > 1 else array
 
-    def limits(self, user: str, submission: Submission) -> Sequence[Command]:
-        """The server's limits, and those of the queue, where the script names one."""
-        queue = re.search(r"^#PBS -q ([^@\s]+)", submission.script, re.MULTILINE)
-        asked = (
-            (Command(("qstat", "-B", "-f")), Command(("qstat", "-Q", "-f", queue[1])))
-            if queue
-            else (Command(("qstat", "-B", "-f")),)
-        )
-        return asked
+    def limits(self, user: str) -> Sequence[Command]:
+        """The server's limits, and those of all queues."""
+        return (Command(("qstat", "-B", "-f")), Command(("qstat", "-Q", "-f")))
 
-    def limit(self, user: str, output: Output) -> int | None:
-        """``max_queued = [u:PBS_GENERIC=100]``: the user's own limit, else everybody's; on jobs that wait and run alike."""
-        text = re.sub(r"\n\t", "", output.stdout)
-        found = re.search(r"^\s*max_queued = (.*)$", text, re.MULTILINE)
-        limits = (
-            dict(re.findall(r"\[?\s*u:\"?([^=\"\],]+)\"?\s*=\s*(\d+)", found[1])) if output.code == 0 and found else {}
-        )
-        limit = limits.get(user, limits.get("PBS_GENERIC"))
-        return int(limit) if limit is not None else None
+    def limited(self, full: QueueFull, submission: Submission, outputs: Sequence[Output]) -> QueueFull:
+        """With the strictest limit that counts for that submission, see :func:`limits.tightest`."""
+        limit = tightest(submission.script, outputs)
+        return full if limit is None else QueueFull(limit=limit, source=full.source)
 
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         """Everything of these, members of arrays included. Without history: where a site keeps none, ``-x`` hides all jobs.

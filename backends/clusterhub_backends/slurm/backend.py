@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,6 +15,12 @@ from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.slurm.driver import SlurmDriver
+
+EXPORTED = {
+    "account": "SBATCH_ACCOUNT", "partition": "SBATCH_PARTITION", "qos": "SBATCH_QOS",
+    "constraint": "SBATCH_CONSTRAINT", "reservation": "SBATCH_RESERVATION",
+}  # fmt: skip
+"""Variables of sbatch(1) that say where jobs go, by the option that they are here."""
 
 
 class SlurmOptions(Frozen):
@@ -47,6 +54,15 @@ class SlurmBackend(BatchBackend[SlurmOptions]):
     options_type = SlurmOptions
     driver = SlurmDriver()
     log_index = "%a"
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What sites have their users export for sbatch: seen in the profile, and weaker than what it says itself.
+
+        sbatch would put these before the script's own directives, so it is run without them.
+        """
+        exported = {option: os.environ[name] for option, name in EXPORTED.items() if os.environ.get(name)}
+        supplied = super().defaults(given)
+        return {**supplied, self.name: exported} if exported else supplied
 
     def directives(self, spec: ClusterSpec, options: SlurmOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:
         """One job on one node. Nothing of the submitter's environment is exported but what the profile says.

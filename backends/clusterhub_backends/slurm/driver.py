@@ -1,17 +1,17 @@
 """SLURM's commands, 20.11 and later: explicit fields rather than JSON, whose shape changed between versions.
 
-Sources: squeue(1), sbatch(1), scontrol(1), sacct(1), and the "Job Reason Codes" of SLURM's documentation.
+Sources: squeue(1), sbatch(1), scontrol(1), sacct(1) and the "Job State Codes" of SLURM's documentation.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from clusterhub import ClusterhubError, QueueFull
 from clusterhub_backends.batch.driver import (
-    ArrayTooLarge,
     Command,
     Driver,
     Ending,
@@ -23,49 +23,45 @@ from clusterhub_backends.batch.driver import (
     Submission,
     SystemDown,
 )
-from clusterhub_backends.slurm.reasons import NEVER, in_our_words
+from clusterhub_backends.slurm.limits import is_told, questions, tightest
+from clusterhub_backends.slurm.reasons import decides, in_our_words, is_stuck
+from clusterhub_backends.slurm.refusals import DOWN, away, names_its_limit, refusal_of
 
 FORMAT = "%i|%F|%K|%T|%S|%l|%N|%r|%j"
 """Id, array, index, state, start, time limit, nodes, reason and, last since it may hold anything, the name."""
 FIELDS = 9
 BULK = 200
 """Ids in one command line, which has a limit."""
-DOWN = re.compile(
-    r"Unable to contact slurm controller|Socket timed out|Connection refused|Zero Bytes were transmitted"
-    r"|Communication connection failure|Transport endpoint is not connected|slurmdbd.*(?:refused|timed out)",
+TIMES = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+"""Seconds, and lists of indices in full: longer ones than 64 characters would end in dots."""
+ID = re.compile(r"(?:Submitted batch job )?(?P<id>\d+)(?:;\S+| on cluster \S+)?", re.ASCII)
+"""As ``--parsable`` gives it, with its cluster in a federation, or as a wrapper around sbatch says it all the same."""
+UNKNOWN = re.compile(r"Invalid job id specified", re.IGNORECASE)
+GONE = re.compile(
+    r"Invalid job id|already (?:completing|finished|completed)|not pending nor running|no longer pending|not running",
     re.IGNORECASE,
 )
-UNREACHED = re.compile(r"\(connect failure\)|Connection refused", re.IGNORECASE)
-"""Nobody took the call, so nothing was done."""
-UNKNOWN = re.compile(r"Invalid job id specified", re.IGNORECASE)
-FULL = re.compile(r"SubmitJobs?(?:Per\w+)?Limit|temporarily unable to accept job|Resource temporarily unavailable")
-REJECTIONS = (
-    (r"Invalid partition name", "there is no such partition", "slurm.partition"),
-    (r"Invalid account", "the account is unknown, or may not use that partition", "slurm.account"),
-    (r"Invalid qos", "the qos is unknown, or not yours", "slurm.qos"),
-    (r"Requested time limit is invalid", "the walltime is longer than the partition allows", "job.walltime"),
-    (r"More processors requested", "no node has so many cores", "worker.cores"),
-    (r"node configuration is not available", "no node has so much memory or so many cores", "worker"),
-    (r"Node count specification invalid", "the partition allows no such number of nodes", "slurm.partition"),
-    (r"Invalid generic resource", "there is no such generic resource", "slurm.gres"),
-    (r"Invalid feature specification", "no node has those features", "slurm.constraint"),
-    (r"equested reservation", "the reservation is not yours or not there", "slurm.reservation"),
-    (r"Invalid node name", "there is no such node", "slurm.nodelist"),
-    (r"accounting/QOS policy", "your account's limits do not allow such a job", "slurm.account"),
-)  # fmt: skip
+"""Of a job that is not there to be cancelled any more."""
 STATES = {
-    "PENDING": JobState.PENDING, "CONFIGURING": JobState.PENDING, "REQUEUED": JobState.PENDING,
-    "REQUEUE_HOLD": JobState.PENDING, "REQUEUE_FED": JobState.PENDING, "RESV_DEL_HOLD": JobState.PENDING,
-    "SPECIAL_EXIT": JobState.PENDING, "SUSPENDED": JobState.PENDING, "STOPPED": JobState.PENDING,
-    "RUNNING": JobState.RUNNING, "SIGNALING": JobState.RUNNING, "STAGE_OUT": JobState.ENDING,
-    "COMPLETING": JobState.ENDING,
+    **dict.fromkeys(
+        (
+            "PENDING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
+            "SPECIAL_EXIT", "SUSPENDED", "STOPPED",
+        ),
+        JobState.PENDING,
+    ),
+    **dict.fromkeys(("RUNNING", "SIGNALING", "RESIZING", "EXPEDITING", "UPDATE_DB"), JobState.RUNNING),
+    **dict.fromkeys(("COMPLETING", "STAGE_OUT"), JobState.ENDING),
 }  # fmt: skip
-"""All others are ends."""
+HELD = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT"})
 ENDINGS = {
     "COMPLETED": Ending.OK, "TIMEOUT": Ending.WALLTIME, "DEADLINE": Ending.WALLTIME, "OUT_OF_MEMORY": Ending.MEMORY,
     "NODE_FAIL": Ending.NODE, "BOOT_FAIL": Ending.NODE, "CANCELLED": Ending.CANCELLED, "PREEMPTED": Ending.CANCELLED,
-    "REVOKED": Ending.CANCELLED,
+    "REVOKED": Ending.CANCELLED, "LAUNCH_FAILED": Ending.LAUNCH, "RECONFIG_FAIL": Ending.LAUNCH,
 }  # fmt: skip
+ENDS = frozenset({*ENDINGS, "FAILED"})
+SETUP_FAILED = 53
+"""The signal that slurmd names where it could not set a job up, as with a log folder that it cannot write."""
 
 
 class SlurmDriver(Driver):
@@ -80,24 +76,33 @@ class SlurmDriver(Driver):
     largest_array = 1000
 
     def submit(self, submission: Submission) -> Command:
-        """By sbatch, the script on its standard input; see ``--export`` in the directives for why it is run bare."""
+        """By sbatch, the script on its standard input; see ``--export`` in the directives for why it is run bare.
+
+        Variables such as ``SBATCH_QOS`` would go before what the script says.
+        """
         array = (f"--array=0-{submission.count - 1}",) if submission.count > 1 else ()
         return Command(("sbatch", "--parsable", *array), stdin=submission.script, bare=True)
 
     def submitted(self, submission: Submission, output: Output) -> str:
-        """The id, which ``--parsable`` gives as ``30`` or, in a federation, ``30;cluster``."""
-        _raise_if_down(output)
-        if output.code == 0:
-            return output.stdout.strip().splitlines()[-1].split(";")[0]
-        words = output.words
-        if FULL.search(words):
-            raise QueueFull(source=words)
-        if "Invalid job array specification" in words:
-            raise ArrayTooLarge("the site takes smaller arrays only", source=words)
-        for pattern, meaning, key in REJECTIONS:
-            if re.search(pattern, words):
-                raise Rejected(meaning, source=words, because=key)
-        raise Rejected("SLURM refuses the job", source=words)
+        """The id, in the last line that holds one: sites greet before, and some after."""
+        if output.code != 0:
+            raise refusal_of(output.words)
+        for line in reversed(output.stdout.splitlines()):
+            if match := ID.fullmatch(line.strip()):
+                return match["id"]
+        raise SystemDown(f"sbatch gave no id: {output.words or 'it said nothing'}")
+
+    def limits(self, user: str) -> Sequence[Command]:
+        """The controller's view of the user's associations and QOS, with what is used of each."""
+        return questions(user)
+
+    def limited(self, full: QueueFull, submission: Submission, outputs: Sequence[Output]) -> QueueFull:
+        """With the limit that leaves the least room. Older versions do not say for which kind of limit they refuse."""
+        limit = tightest(submission.script, outputs)
+        room = limit is None or limit.free >= submission.count
+        if room and not names_its_limit(full.source) and is_told(outputs):
+            raise Rejected("your account's limits do not allow such a job", source=full.source, because="slurm.account")
+        return full if limit is None else QueueFull(limit=limit.most, used=limit.used, source=full.source)
 
     def member(self, array: str, index: int, count: int) -> str:
         """``30_4``; a single job is no array."""
@@ -107,7 +112,7 @@ class SlurmDriver(Driver):
         """By squeue, members of arrays apart, those that ended lately included."""
         which = ("--jobs", ",".join(arrays)) if arrays else ("--user", user)
         argv = ("squeue", "--noheader", "--array", "--states=all", "--format", FORMAT, *which)
-        return Command(argv, environment={"SLURM_TIME_FORMAT": "%s"})
+        return Command(argv, environment=TIMES, unset=("SQUEUE_*",))
 
     def listed(self, output: Output) -> Sequence[Job]:
         """The jobs of a listing. One that was purged is missing from it; of that alone squeue makes an error."""
@@ -121,29 +126,40 @@ class SlurmDriver(Driver):
     def details(self, ids: Sequence[str]) -> Sequence[Command]:
         """The controller's memory, an array at a time; then accounting, where there is some."""
         arrays = dict.fromkeys(id_.split("_")[0] for id_ in ids)
-        asked = [Command(("scontrol", "--oneliner", "show", "job", array)) for array in arrays]
+        show = ("scontrol", "--oneliner", "show", "job")
+        asked = [Command((*show, array), environment=TIMES, unset=("SCONTROL_*",)) for array in arrays]
         fields = "JobID,JobName,State,ExitCode,NodeList"
         bulks = [ids[start : start + BULK] for start in range(0, len(ids), BULK)]
-        sacct = [Command(("sacct", "-n", "-P", "-X", "-j", ",".join(bulk), "-o", fields)) for bulk in bulks]
-        return [*asked, *sacct]
+        sacct = ("sacct", "--noheader", "--parsable2", "--allocations", "--format", fields, "--jobs")
+        return [*asked, *(Command((*sacct, ",".join(bulk)), environment=TIMES, unset=("SACCT_*",)) for bulk in bulks)]
 
     def detailed(self, output: Output) -> Mapping[str, Job]:
-        """What the controller or accounting says; nothing where neither knows."""
-        _raise_if_down(output)
+        """What the controller or accounting says; nothing where neither knows.
+
+        Accounting that is off or away is no outage: the controller does without it, and so do we.
+        """
+        if output.code != 0 and not output.words.startswith("sacct:"):
+            _raise_if_down(output)
         if output.code != 0:
-            return {}  # purged, or no accounting here
-        found = [_shown(line) if line.startswith("JobId=") else _accounted(line) for line in output.stdout.splitlines()]
-        return {job.id: job for job in found if job is not None}
+            return {}
+        found = [
+            job
+            for line in output.stdout.splitlines()
+            for job in (_shown(line) if line.startswith("JobId=") else _accounted(line))
+        ]
+        return {job.id: job for job in found}
 
     def cancel(self, ids: Sequence[str]) -> Sequence[Command]:
         """By scancel, which takes many; those that are gone are no error to it."""
-        return [Command(("scancel", *ids[start : start + BULK])) for start in range(0, len(ids), BULK)]
+        bulks = [ids[start : start + BULK] for start in range(0, len(ids), BULK)]
+        return [Command(("scancel", *bulk), unset=("SCANCEL_*",)) for bulk in bulks]
 
     def cancelled(self, output: Output) -> None:
         """Returns unless something is wrong that is not merely that a job is gone."""
         _raise_if_down(output)
-        if output.code != 0 and not re.search(r"Invalid job id|already completing|Job/step already", output.words):
-            raise ClusterhubError(f"scancel: {output.words}")
+        lines = [line for line in output.stderr.splitlines() if line.strip() and not GONE.search(line)]
+        if output.code != 0 and (lines or not output.stderr.strip()):
+            raise ClusterhubError(f"scancel: {' '.join(' '.join(lines).split()) or f'it ended with {output.code}'}")
 
     def version(self) -> Command:
         """As ``slurm 22.05.8``."""
@@ -152,7 +168,10 @@ class SlurmDriver(Driver):
 
 def _raise_if_down(output: Output) -> None:
     if output.code != 0 and DOWN.search(output.words):
-        raise SystemDown(output.words, reached=UNREACHED.search(output.words) is None)
+        raise away(output.words)
+
+
+# Listings
 
 
 def _jobs(line: str) -> Iterator[Job]:
@@ -173,30 +192,36 @@ def _jobs(line: str) -> Iterator[Job]:
 def _indices(text: str) -> Iterator[int]:
     """``0-1``, ``2,5-7%2``: the indices that are meant, without the limit on how many run at a time."""
     for part in text.split("%")[0].split(","):
-        first, _, rest = part.strip().partition("-")
-        last, _, step = rest.partition(":")
-        if first.isdigit():
-            yield from range(int(first), int(last) + 1 if last.isdigit() else int(first) + 1, int(step or 1))
+        match = re.fullmatch(r"(\d{1,8})(?:-(\d{1,8})(?::(\d{1,8}))?)?", part.strip(), re.ASCII)
+        if match:
+            yield from range(int(match[1]), int(match[2] or match[1]) + 1, max(1, int(match[3] or 1)))
+
+
+def _state(word: str, nodes: str) -> JobState:
+    """One that this does not know yet is that of a job which is there: only ends that are known are ends."""
+    if word in ENDS:
+        return JobState.DONE
+    return STATES.get(word, JobState.RUNNING if nodes else JobState.PENDING)
 
 
 def _job(id_: str, index: int, fields: Sequence[str]) -> Job:
     _, array, _, word, start, limit, nodes, words, name = (field.strip() for field in fields)
-    state = STATES.get(word, JobState.DONE)
-    pending = state is JobState.PENDING
-    return Job(
-        id=id_,
-        array=array,
-        index=index,
-        name=name,
-        state=state,
-        where=nodes,
-        source=words if pending and words not in ("None", "") else "",
-        reason=in_our_words(words) if pending else "",
-        never=pending and words in NEVER,
-        starts=_moment(start) if pending else None,
-        started=_moment(start) if state is JobState.RUNNING else None,
-        limit=_seconds(limit),
-        exit=None,
+    state = _state(word, nodes)
+    started = _moment(start) if state is JobState.RUNNING else None
+    job = Job(id_, array, index, name, state, where=nodes, started=started, limit=_seconds(limit))
+    return _waiting(job, word, words, start) if state is JobState.PENDING else job
+
+
+def _waiting(job: Job, word: str, words: str, start: str) -> Job:
+    because = decides(words)
+    return replace(
+        job,
+        source=words if words not in ("None", "") else "" if word == "PENDING" else word,
+        reason=in_our_words(words, word),
+        never=because is not None,
+        because=because or "",
+        stuck=is_stuck(words) or word in HELD,
+        starts=_moment(start),
     )
 
 
@@ -210,68 +235,73 @@ def _seconds(text: str) -> float | None:
 
 
 def _moment(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and int(text) > 0 else None
+    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch(r"[1-9]\d{0,10}", text, re.ASCII) else None
 
 
-def _shown(line: str) -> Job | None:
-    """One line of ``scontrol --oneliner show job``."""
-    fields = dict(_pairs(line))
-    word = fields.get("JobState", "")
+# How jobs ended
+
+
+def _shown(line: str) -> Iterator[Job]:
+    """The jobs of one line of ``scontrol --oneliner show job``: members that were cancelled together share one."""
+    fields = _pairs(line)
+    word, reason = fields.get("JobState", ""), fields.get("Reason", "")
+    nodes = fields.get("NodeList", "").replace("(null)", "")
     if not word:
-        return None
+        return
+    state = _state(word, nodes)
     array, task = fields.get("ArrayJobId", ""), fields.get("ArrayTaskId", "")
-    if array and not task.isdigit():
-        return None  # the members that still wait, as one
-    state = STATES.get(word, JobState.DONE)
-    return Job(
-        id=f"{array}_{task}" if array else fields["JobId"],
-        array=array or fields["JobId"],
-        index=int(task) if task else 0,
-        name=fields.get("JobName", ""),
-        state=state,
-        where=fields.get("NodeList", "").replace("(null)", ""),
-        restarts=int(fields["Restarts"]) if fields.get("Restarts", "").isdigit() else 0,
-        reason=in_our_words(fields.get("Reason", "")) if state is JobState.PENDING else "",
-        exit=_exit(word, fields.get("ExitCode", ""), fields.get("Reason", "")) if state is JobState.DONE else None,
-    )
+    for index in _indices(task) if array else (0,):
+        job = Job(
+            id=f"{array}_{index}" if array else fields["JobId"],
+            array=array or fields["JobId"],
+            index=index,
+            name=fields.get("JobName", ""),
+            state=state,
+            where=nodes,
+            restarts=int(fields["Restarts"]) if fields.get("Restarts", "").isdecimal() else 0,
+            exit=exit_of(word, fields.get("ExitCode", ""), reason, ran=bool(nodes)) if state is JobState.DONE else None,
+        )
+        yield _waiting(job, word, reason, fields.get("StartTime", "")) if state is JobState.PENDING else job
 
 
-def _pairs(line: str) -> Iterator[tuple[str, str]]:
-    for match in re.finditer(r"(?:^|\s)(?P<key>[A-Za-z][\w:/]*)=(?P<value>\S*)", line):
-        yield match["key"], match["value"]
+def _pairs(line: str) -> dict[str, str]:
+    """``Name=value`` by blanks; of a name that comes twice the first, for what users write comes last."""
+    pairs = re.findall(r"(?:^|(?<=\s))([A-Za-z][\w:/]*)=(\S*)", line)
+    return dict(reversed(pairs))
 
 
-def _accounted(line: str) -> Job | None:
-    """One line of sacct."""
+def _accounted(line: str) -> Iterator[Job]:
+    """The jobs of one line of sacct that ended. Whether one lives is not for accounting to say: it hears late."""
     fields = line.split("|")
     if len(fields) != 5 or not fields[0][:1].isdigit():
-        return None
-    id_, name, word, code, nodes = fields
-    word = word.split()[0] if word else ""  # "CANCELLED by 1000"
-    state = STATES.get(word, JobState.DONE)
+        return
+    id_, name, said, code, nodes = fields
+    word = said.split()[0] if said else ""  # "CANCELLED by 1000"
+    if word not in ENDS:
+        return
+    where = "" if nodes == "None assigned" else nodes
     array, _, task = id_.partition("_")
-    return Job(
-        id=id_,
-        array=array,
-        index=int(task) if task.isdigit() else 0,
-        name=name,
-        state=state,
-        where=nodes,
-        reason="waits" if state is JobState.PENDING else "",
-        exit=_exit(word, code, fields[2]) if state is JobState.DONE else None,
-    )
+    for index in _indices(task.strip("[]")) if task else (0,):
+        yield Job(
+            id=f"{array}_{index}" if task else id_,
+            array=array,
+            index=index,
+            name=name,
+            state=JobState.DONE,
+            where=where,
+            exit=exit_of(word, code, said.removeprefix(word).strip(), ran=bool(where)),
+        )
 
 
-def _exit(word: str, code: str, reason: str) -> Exit:
-    """``ExitCode`` is the script's code and the signal that ended it, as ``127:0``."""
-    status, _, number = code.partition(":")
-    exit_code = int(status) if status.isdigit() else None
-    signal = int(number) if number.isdigit() and number != "0" else None
-    words = f"{word} {reason} {code}".strip()
-    if word in ENDINGS:
-        return Exit(ENDINGS[word], exit_code, signal, words)
-    if signal == 53:  # by convention of slurmd: it could not set the job up, as with a log folder that it cannot write
+def exit_of(word: str, code: str, reason: str, *, ran: bool) -> Exit:
+    """How a job of the final state ``word`` ended. ``code`` is the script's and the signal that ended it, as ``127:0``."""
+    match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", code, re.ASCII)
+    status, signal = (int(match[1]), int(match[2])) if match else (None, 0)
+    words = " ".join(part for part in (word, reason, code) if part)
+    if signal == SETUP_FAILED:
         return Exit(Ending.LAUNCH, None, None, words, ran=False)
-    if signal is not None:
-        return Exit(Ending.SIGNAL, exit_code, signal, words)
-    return Exit(Ending.EXIT, exit_code, None, words)
+    if word in ENDINGS:
+        return Exit(ENDINGS[word], status, signal or None, words, ran=ran)
+    if signal:
+        return Exit(Ending.SIGNAL, status, signal, words, ran=ran)
+    return Exit(Ending.EXIT, status, None, words, ran=ran)

@@ -149,11 +149,11 @@ class FakeDriver(Driver):
     def member(self, array: str, index: int, count: int) -> str:
         return f"{array}.{index}" if count > 1 else array
 
-    def limits(self, user: str, submission: Submission) -> Sequence[Command]:
+    def limits(self, user: str) -> Sequence[Command]:
         return [Command(("limit",))]
 
-    def limit(self, user: str, output: Output) -> int | None:
-        return int(output.stdout) if output.stdout else None
+    def limited(self, full: QueueFull, submission: Submission, outputs: Sequence[Output]) -> QueueFull:
+        return QueueFull(limit=int(outputs[0].stdout), source=full.source) if outputs[0].stdout else full
 
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         return Command(("list", *arrays))
