@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def system(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pbs]:
 
 
 @pytest.fixture
-def busy(system: Pbs) -> AbstractContextManager[None]:
+def busy(system: Pbs) -> Callable[[], AbstractContextManager[None]]:
     """The system starts nothing meanwhile."""
 
     @contextmanager
@@ -83,7 +83,7 @@ def busy(system: Pbs) -> AbstractContextManager[None]:
         finally:
             system.lab.fault("start", "workq")
 
-    return stopped  # type: ignore[return-value]
+    return stopped
 
 
 @pytest.fixture
