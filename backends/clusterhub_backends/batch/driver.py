@@ -158,6 +158,8 @@ class Submission:
     count: int
     script: str
     """The whole text of the job script, with its directives."""
+    at_a_time: int | None = None
+    """How many of them may run at a time, until :meth:`Driver.unthrottle`; None for all."""
 
 
 class Driver(ABC):
@@ -189,6 +191,10 @@ class Driver(ABC):
         Raises SubmitRejected (permanent; in our words with the system's as ``source``), QueueFull (a limit on the number of
         jobs; transient), SystemDown.
         """
+
+    @abstractmethod
+    def unthrottle(self, array: str) -> Command:
+        """Lets all jobs of ``array`` run at a time, which was submitted with fewer (``Submission.at_a_time``)."""
 
     def limits(self, user: str) -> Sequence[Command]:
         """What asks how many jobs ``user`` may have, after a QueueFull without figures; none where no system tells."""

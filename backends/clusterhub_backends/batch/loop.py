@@ -262,9 +262,9 @@ class Loop:
         staying = [m for m in living if m not in ending]
         surplus = len(staying) - self.jobs_wanted
         # During an outage only the listing asks, as long as there is anything to list.
-        if surplus < 0 and self.failure is None and not (self.outage and any(m.in_queue for m in self.roster)):
+        if self.failure is None and not (self.outage and any(m.in_queue for m in self.roster)):
             self.submitter.grow(-surplus)
-        elif surplus > 0:
+        if surplus > 0:
             await self._shrink(staying, surplus)
         leaving = any(m.leaving or (m.dismissed is not None and m.in_queue) for m in self.roster)
         crowded = self.submitter.full is not None and not leaving

@@ -22,8 +22,9 @@ PILOTS = 4
 """Jobs of an unproven spec that are submitted before the others: a bad one burns these and no more."""
 BURNT = 5
 """Jobs that an unproven spec may cost before they are tried one by one."""
-PILOT_PATIENCE = 20.0
-"""Seconds for which the others wait for pilots that the queue does not start."""
+PILOT_PATIENCE, LONG_PATIENCE = 20.0, 600.0
+"""Seconds for which the others wait for pilots that the queue does not start: then they are submitted, so that they do not lose
+their place in it, but start only a few at a time; and where the system knows no such thing."""
 COUNT_AGAIN = 60.0
 """Seconds after which a full queue is counted again: others of your jobs may have ended, or the limit been raised."""
 LATE = 15.0
@@ -84,6 +85,9 @@ class Submitter:
         self._healing = Backoff(first=2.0, most=300.0)
         self._piloted: float | None = None
         self._tried = 0
+        self._throttles = True
+        self._throttled: list[str] = []
+        """Submissions of which only a few may run at a time, since the spec had not proven itself."""
         self._lost: list[Lost] = []
         self._ghosts: dict[str, float] = {}
         self._look_again = 0.0
@@ -162,8 +166,13 @@ class Submitter:
     # More jobs
 
     def grow(self, missing: int) -> None:
-        """Submit up to ``missing`` jobs: as many as may be now. Returns at once."""
-        if self.busy or not self._backoff.over or not self._healing.over:
+        """Submit up to ``missing`` jobs: as many as may be now; or let go those that were held back. Returns at once."""
+        if self.busy or not self._backoff.over:
+            return
+        if self.proven and self._throttled:
+            self._begin(self._unthrottle())
+            return
+        if missing <= 0 or not self._healing.over:
             return
         if self._room is not None and time.monotonic() - self._room.counted > COUNT_AGAIN:
             self._begin(self._count_again())
@@ -172,7 +181,9 @@ class Submitter:
         if count > 0:
             name = submission_name(self._uid, self._number)
             self._number += 1
-            submission = Submission(name, count, self._script(name, count))
+            throttle = PILOTS if self._throttles and self._piloted_for > PILOT_PATIENCE and not self.proven else None
+            at_a_time = throttle if count > PILOTS else None
+            submission = Submission(name, count, self._script(name, count), at_a_time)
             self._begin(self._submit(submission, self._roster.add(name, count)))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -207,6 +218,10 @@ class Submitter:
         # One at a time once a few were burnt for causes that differ.
         return max(min(PILOTS - trying, BURNT - self._tried), 0 if trying else 1)
 
+    @property
+    def _piloted_for(self) -> float:
+        return time.monotonic() - self._piloted if self._piloted is not None else 0.0
+
     def _free_places(self) -> int:
         """Places that a full queue has for us, as far as we learnt its limit."""
         return self._largest if self._room is None else self._room.jobs - self._ours()
@@ -238,15 +253,27 @@ class Submitter:
             if isinstance(refused, QueueFull):
                 await self._meet_limit(refused, submission)
             else:
-                self._reject(refused, submission.count)
+                self._reject(refused, submission)
         except SubmitRejected as rejected:
-            self._reject(rejected, submission.count)
+            self._reject(rejected, submission)
 
     def _lose(self, submission: Submission, members: list[Member], error: Exception) -> None:
         logger.warning("the answer to the submission %s is lost: %s", submission.name, error)
         for member in members:
             member.note = "was submitted, and the answer was lost; it is looked for"
         self._lost.append(Lost(submission, members))
+
+    async def _unthrottle(self) -> None:
+        """The spec has proven itself: all may start that could only a few at a time."""
+        while self._throttled:
+            output = await self._commands.run(self._driver.unthrottle(self._throttled[-1]))
+            if output.code:
+                self._backoff.failed()
+                logger.warning(
+                    "%s does not let all jobs of %s run: %s", self._driver.system, self._throttled[-1], output.words
+                )
+                return
+            self._throttled.pop()
 
     def _accept(self, submission: Submission, array: str, members: Iterable[Member]) -> None:
         for member in members:
@@ -255,12 +282,18 @@ class Submitter:
         self.answered()
         self._piloted = self._piloted or time.monotonic()
         self._tried += submission.count
+        if submission.at_a_time is not None:
+            self._throttled.append(array)
         self.refused = None
         logger.info("submitted %d jobs as %s", submission.count, array)
 
-    def _reject(self, rejected: SubmitRejected, count: int) -> None:
+    def _reject(self, rejected: SubmitRejected, submission: Submission) -> None:
+        count = submission.count
         if isinstance(rejected, ArrayTooLarge) and count > 1:
             self._largest = max(1, min(rejected.largest or count // 2, count - 1))
+            return
+        if submission.at_a_time is not None and self._throttles:
+            self._throttles = False  # an older system, which knows no such thing
             return
         because = rejected.because if isinstance(rejected, Rejected) else ""
         summary = str(rejected).splitlines()[0]

@@ -114,7 +114,8 @@ class PbsDriver(Driver):
 
     def submit(self, submission: Submission) -> Command:
         """By qsub, the script on its standard input. An array has two members at least: ``-J 0-0`` is refused."""
-        array = ("-J", f"0-{submission.count - 1}") if submission.count > 1 else ()
+        throttle = f"%{submission.at_a_time}" if submission.at_a_time is not None else ""
+        array = ("-J", f"0-{submission.count - 1}{throttle}") if submission.count > 1 else ()
         return Command(("qsub", *array), stdin=submission.script)
 
     def submitted(self, submission: Submission, output: Output) -> str:
@@ -138,6 +139,10 @@ class PbsDriver(Driver):
     def member(self, array: str, index: int, count: int) -> str:
         """``27[4].pbshost`` of ``27[].pbshost``; a single job is no array."""
         return array.replace("[]", f"[{index}]") if count > 1 else array
+
+    def unthrottle(self, array: str) -> Command:
+        """By qalter, to more than any array holds."""
+        return Command(("qalter", "-W", f"max_run_subjobs={self.largest_array}", array))
 
     def limits(self, user: str) -> Sequence[Command]:
         """The server's limits, and those of all queues."""

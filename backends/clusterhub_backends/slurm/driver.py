@@ -80,7 +80,8 @@ class SlurmDriver(Driver):
 
         Variables such as ``SBATCH_QOS`` would go before what the script says.
         """
-        array = (f"--array=0-{submission.count - 1}",) if submission.count > 1 else ()
+        throttle = f"%{submission.at_a_time}" if submission.at_a_time is not None else ""
+        array = (f"--array=0-{submission.count - 1}{throttle}",) if submission.count > 1 else ()
         return Command(("sbatch", "--parsable", *array), stdin=submission.script, bare=True)
 
     def submitted(self, submission: Submission, output: Output) -> str:
@@ -91,6 +92,10 @@ class SlurmDriver(Driver):
             if match := ID.fullmatch(line.strip()):
                 return match["id"]
         raise SystemDown(f"sbatch gave no id: {output.words or 'it said nothing'}")
+
+    def unthrottle(self, array: str) -> Command:
+        """By scontrol, to which 0 means all."""
+        return Command(("scontrol", "update", f"JobId={array}", "ArrayTaskThrottle=0"), unset=("SCONTROL_*",))
 
     def limits(self, user: str) -> Sequence[Command]:
         """The controller's view of the user's associations and QOS, with what is used of each."""

@@ -38,6 +38,8 @@ class Answers:
             return answer(f"pbs_version = {self.server.config['version']}\n")
         if asked["command"] == "qsub":
             return self.qsub(argv, asked, stdin)
+        if asked["command"] == "qalter":
+            return self.qalter(argv)
         return self.qstat(argv) if asked["command"] == "qstat" else self.qdel(argv)
 
     def qsub(self, argv: Sequence[str], asked: Mapping[str, Any], stdin: str | None) -> Answer:
@@ -177,6 +179,18 @@ class Answers:
             self.server.discard(run)
         self.server.close(job)
         return [run for run in runs if run.state == "R"]
+
+    def qalter(self, argv: Sequence[str]) -> Answer:
+        """How many members of an array run at a time; nothing else of it was recorded."""
+        match = re.fullmatch(r"-W ?max_run_subjobs=(\d+)", " ".join(argv[:-1]))
+        found = self._find(argv[-1])
+        if match is None or found is None:
+            return answer(
+                "", f"qalter: Unknown Job Id {self._whole(argv[-1])}\n" if match else "qalter: illegal -W value\n", 1
+            )
+        found[0].asked.at_a_time = int(match[1])
+        self.server.soon()
+        return answer()
 
     # Faults
 

@@ -150,6 +150,11 @@ class Job:
             return "W"
         return "Q" if self.is_array else self.runs[0].state
 
+    @property
+    def has_its_share(self) -> bool:
+        """Whether as many of its members run as may at a time."""
+        return self.asked.at_a_time is not None and sum(run.state in "RE" for run in self.runs) >= self.asked.at_a_time
+
     def member(self, index: int) -> Run | None:
         return next((run for run in self.runs if run.index == index), None)
 

@@ -203,6 +203,8 @@ class Server:
             if job.over or job.state not in "QRB" or (job.state == "R"):
                 continue
             for run in [run for run in job.runs if run.state == "Q"]:
+                if job.has_its_share:
+                    break
                 place = self._place(job, running)
                 if isinstance(place, str):
                     if not (job.is_array and job.began is not None) and job.comment != place:

@@ -73,6 +73,8 @@ class Asked:
     output: str | None = None
     error: str | None = None
     indices: range | None = None
+    at_a_time: int | None = None
+    """Of an array, how many may run at once: ``-J 0-9%4``, or max_run_subjobs."""
     held: bool = False
     depend: str | None = None
     shell: str | None = None
@@ -189,6 +191,7 @@ def _apply(found: Asked, options: Options) -> None:
     found.priority = int(values.get("p", "0"))
     if "J" in values:
         found.indices = _indices(values["J"])
+        found.at_a_time = int(values["J"].partition("%")[2] or 0) or None
     if "a" in values:
         found.begins = _moment(values["a"])
     for other in options.others:

@@ -46,7 +46,11 @@ class Slurm(System):
         self.command("start", node)
         idle = ["sinfo", "-h", "-n", node, "-p", "debug", "-o", "%T"]
         deadline = time.monotonic() + 90
-        while not subprocess.run(idle, capture_output=True, text=True, check=True).stdout.strip().startswith(("idle", "mix")):
+        while (
+            not subprocess.run(idle, capture_output=True, text=True, check=True)
+            .stdout.strip()
+            .startswith(("idle", "mix"))
+        ):
             assert time.monotonic() < deadline, f"{node} does not come back"
             time.sleep(0.5)
 

@@ -71,6 +71,9 @@ class Queue:
     late: list[Callable[[], None]] = field(default_factory=list)
     refuses: str = ""
     on_submit: Callable[[list[Entry]], None] = lambda made: None
+    throttles: bool = True
+    throttled: set[str] = field(default_factory=set)
+    """Submissions of which only a few may run."""
     deaf: bool = False
     """It takes the end of jobs, and does nothing."""
     number: int = 0
@@ -84,6 +87,8 @@ class Queue:
 
     def _submit(self, words: Sequence[str], script: str) -> Output:
         count, name = int(words[0]), words[1]
+        if words[2] and not self.throttles:
+            return Output(1, "", "illegal value")
         if self.refuses:
             return Output(1, "", self.refuses)
         if count > self.largest:
@@ -93,6 +98,8 @@ class Queue:
         self.number += 1
         made = [Entry(self.number, index, count, name) for index in range(count)]
         self.entries += made
+        if words[2]:
+            self.throttled.add(str(self.number))
         self.on_submit(made)
         if self.lose_answer:
             self.lose_answer = False
@@ -110,6 +117,10 @@ class Queue:
         for entry in [] if self.deaf else self.entries:
             if entry.alive and (entry.id in words or str(entry.number) in words):
                 entry.state, entry.ending = "done", "cancelled"
+        return Output(0, "", "")
+
+    def _unthrottle(self, words: Sequence[str], _: str) -> Output:
+        self.throttled.discard(words[0])
         return Output(0, "", "")
 
     def _limit(self, words: Sequence[str], _: str) -> Output:
@@ -130,7 +141,11 @@ class FakeDriver(Driver):
     largest_array = 1000
 
     def submit(self, submission: Submission) -> Command:
-        return Command(("submit", str(submission.count), submission.name), stdin=submission.script)
+        throttle = str(submission.at_a_time or "")
+        return Command(("submit", str(submission.count), submission.name, throttle), stdin=submission.script)
+
+    def unthrottle(self, array: str) -> Command:
+        return Command(("unthrottle", array))
 
     def submitted(self, submission: Submission, output: Output) -> str:
         self._raise_if_down(output)

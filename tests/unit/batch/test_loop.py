@@ -89,6 +89,27 @@ async def test_a_spec_that_fails_burns_few_jobs_however_often_it_is_asked_for_ag
         assert len(world.queue.entries) - before <= 5
 
 
+async def test_where_the_queue_is_long_the_others_take_their_place_in_it_and_start_few_at_a_time():
+    world = World(50)
+    async with running(world):
+        await until(lambda: len(world.queue.alive()) == 50)
+        assert world.queue.throttled == {"2"}
+        world.start(world.queue.alive()[:1])
+        await until(lambda: world.queue.throttled == set())
+    assert world.queue.asked["submit"] == 2
+
+
+async def test_where_the_system_cannot_hold_jobs_back_the_others_wait_longer(monkeypatch):
+    monkeypatch.setattr(submitting, "LONG_PATIENCE", 4.0)
+    world = World(50)
+    world.queue.throttles = False
+    async with running(world):
+        await asyncio.sleep(1.0)
+        assert len(world.queue.alive()) == 4
+        await until(lambda: len(world.queue.alive()) == 50)
+    assert world.queue.asked["submit"] == 3
+
+
 async def test_jobs_that_die_beside_workers_that_live_are_not_submitted_without_end():
     world = World(4)
     async with running(world):

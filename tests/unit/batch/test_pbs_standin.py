@@ -369,6 +369,15 @@ def test_what_a_job_sees_and_where_its_words_go(pbs):
     assert (pbs.cwd / "plain.e13").read_text() == "err\n"
 
 
+def test_an_array_that_was_held_back_runs_whole_once_it_is_let_go(pbs):
+    submission = Submission("a", 8, "sleep 60\n", at_a_time=2)
+    array = pbs.run(*DRIVER.submit(submission).argv, stdin=submission.script).stdout.strip()
+    running = lambda: sum(job.state is JobState.RUNNING for job in look(pbs, array).values())  # noqa: E731
+    pbs.until(lambda: running() == 2)
+    assert ask(pbs, DRIVER.unthrottle(array)).code == 0
+    pbs.until(lambda: running() == 8)
+
+
 def test_after_qdel_a_job_is_there_for_a_while(pbs):
     pbs.fault("slow-qdel", "1.5s")
     job = pbs.submit("sleep 60\n")
