@@ -207,13 +207,8 @@ class Submitter:
         if self.proven:
             return self._largest
         trying = sum(not member.dead for member in self._roster)
-        now = time.monotonic()
-        if (
-            trying
-            and self._piloted is not None
-            and now - self._piloted > PILOT_PATIENCE
-            and not any(member.failure for member in self._roster)
-        ):
+        patience = PILOT_PATIENCE if self._throttles else LONG_PATIENCE
+        if trying and self._piloted_for > patience and not any(member.failure for member in self._roster):
             return self._largest  # the queue is long: they will start a few at a time
         # One at a time once a few were burnt for causes that differ.
         return max(min(PILOTS - trying, BURNT - self._tried), 0 if trying else 1)
