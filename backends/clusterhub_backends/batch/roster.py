@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from clusterhub import Failure, Unit, UnitState
@@ -173,7 +173,12 @@ class Roster:
             member.runs_since, member.came = None, False
         elif again:
             member.runs_since = None
-        member.job, member.array = job, job.array
+        if job.state is JobState.RUNNING and not job.where and member.job is not None:
+            # A brief listing says less than one before it did.
+            job = replace(
+                job, where=member.job.where, started=job.started or member.job.started, limit=member.job.limit
+            )
+        member.job = job
         if job.state is JobState.RUNNING:
             member.runs_since = _began(job, member)
         if job.state is JobState.DONE and member.exit is None:

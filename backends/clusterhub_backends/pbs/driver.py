@@ -34,6 +34,8 @@ BULK = 200
 """Ids in one command line, which has a limit."""
 FEW = 4
 """Members of one array that are asked for one by one: qstat connects anew for each id. More are asked for with their array."""
+MANY = 20
+"""Submissions up to which each is asked for by its id."""
 IDENTIFIER = re.compile(r"(?P<number>\d+)(?P<member>\[(?P<index>\d*)\])?(?P<server>\.\S+)?", re.ASCII)
 DOWN = re.compile(
     r"cannot connect to server|connection refused|unknown host|server shutting down|connection table full"
@@ -156,18 +158,19 @@ class PbsDriver(Driver):
     def listing(self, user: str, arrays: Sequence[str]) -> Command:
         """Everything of these, members of arrays included. Without history: where a site keeps none, ``-x`` hides all jobs.
 
-        ``qstat -f`` takes no user, so the jobs of one are a table without reasons. It is wide, since the narrow one cuts names.
+        ``qstat -f`` takes no user, and connects anew for each id; so the jobs of one, and those of many submissions, are a table,
+        with the comments below them. It is wide, since the narrow one cuts names.
         """
-        if arrays:
+        if 0 < len(arrays) <= MANY:
             return Command(("qstat", "-f", "-t", *arrays))
-        return Command(("qstat", "-a", "-w", "-t", "-u", user))
+        return Command(("qstat", "-s", "-w", "-t", "-u", user))
 
     def listed(self, output: Output) -> Sequence[Job]:
         """What was answered. qstat goes on after an id that is unknown or finished, and tells of it by its exit code."""
         _raise_unless_gone("qstat", output)
         if re.search(r"^Job Id:", output.stdout, re.MULTILINE):
             return tuple(_jobs(records(output.stdout)))
-        return tuple(job for line in output.stdout.splitlines() if (job := _row(line)) is not None)
+        return tuple(_rows(output.stdout.splitlines()))
 
     def details(self, ids: Sequence[str]) -> Sequence[Command]:
         """The history; then, since a site may keep none, the same without."""
@@ -305,7 +308,16 @@ def _nodes(places: str) -> str:
     return ",".join(dict.fromkeys(place.split("/")[0] for place in places.split("+") if place))
 
 
-def _row(line: str) -> Job | None:
+def _rows(lines: Sequence[str]) -> Iterator[Job]:
+    """The jobs of a table; below a row stands the comment of its job, further in."""
+    for number, line in enumerate(lines):
+        below = lines[number + 1] if number + 1 < len(lines) else ""
+        comment = below.strip().removeprefix("--").strip() if below.startswith("   ") else ""
+        if (job := _row(line, comment)) is not None:
+            yield job
+
+
+def _row(line: str, comment: str) -> Job | None:
     match = ROW.fullmatch(line)
     found = IDENTIFIER.fullmatch(match["id"].rstrip("*")) if match else None
     if match is None or found is None or found["index"] == "" or match["state"] not in STATES:
@@ -314,13 +326,16 @@ def _row(line: str) -> Job | None:
     cut = len(match["id"]) >= SHOWN or match["id"].endswith("*")
     id_ = f"{found['number']}{found['member'] or ''}{'' if cut else found['server'] or ''}"
     state = STATES[match["state"]]
+    pending = state is JobState.PENDING
     return Job(
         id=id_,
         array=_array_of(id_),
         index=int(found["index"] or 0),
         name=match["name"].rstrip("*"),
         state=state,
-        reason=in_our_words("", match["state"]) if state is JobState.PENDING else "",
+        source=comment if pending else "",
+        reason=in_our_words(comment, match["state"]) if pending else "",
+        never=pending and comment.startswith(NEVER),
     )
 
 

@@ -484,3 +484,14 @@ def test_a_reason_is_never_empty(comment, state):
 )  # fmt: skip
 def test_reasons_in_our_words(comment, words):
     assert in_our_words(comment) == words
+
+
+def test_many_submissions_are_listed_as_one_table_with_the_comments_below_their_jobs():
+    command = DRIVER.listing("ann", [f"{number}.pbshost" for number in range(100)])
+    assert command.argv == ("qstat", "-s", "-w", "-t", "-u", "ann")
+    _, _, with_comments, _ = text("qstat_table.txt").split("\n\npbshost: \n")
+    jobs = {job.name: job for job in DRIVER.listed(Output(0, with_comments, ""))}
+    assert jobs["waiting"].reason == "needs 8 free cores, 6 are free"
+    assert jobs["bigmem"].never
+    assert (jobs["running"].state, jobs["running"].reason) == (JobState.RUNNING, "")
+    assert jobs["held"].reason == "is held"
