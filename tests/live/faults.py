@@ -149,7 +149,7 @@ class Faults:
         with self.connect(system, workers=2) as cluster, cluster.get_client() as client:
             come(cluster)
             before = {unit.name for unit in cluster.units()}
-            client.run(_die)
+            client.run(_death())
             eventually(lambda: before.isdisjoint(unit.name for unit in cluster.units() if unit.state == "connected"))
             eventually(lambda: cluster.report().connected == 2)
 
@@ -230,6 +230,7 @@ class Faults:
             assert closing.poll() is None, "it said that it had ended"
         assert closing.wait(60) == 0
         eventually(lambda: system.queue() == [], 30)
+        cluster.close()
 
     # Ends
 
@@ -320,12 +321,15 @@ def _block() -> Callable[[int], bytes]:
     return block
 
 
-def _die() -> None:
-    """Kills the nanny, which is the worker's parent, and so the worker."""
-    import os
-    import signal
+def _death() -> Callable[[], None]:
+    def die() -> None:
+        """Kills the nanny, which is the worker's parent, and so the worker."""
+        import os
+        import signal
 
-    os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    return die
 
 
 def full(folder: Path) -> Path:

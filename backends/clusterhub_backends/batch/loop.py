@@ -258,7 +258,8 @@ class Loop:
             self.departures.dismiss(m for m in self.roster if not m.came and not m.dead)
         now = time.monotonic()
         living = self.roster.living
-        ending = [m for m in living if self.succession.ends_soon(m) or self.roster.is_crippled(m, now)]
+        # Those without workers have nothing to hand on.
+        ending = [m for m in living if m.workers and (self.succession.ends_soon(m) or self.roster.is_crippled(m, now))]
         staying = [m for m in living if m not in ending]
         surplus = len(staying) - self.jobs_wanted
         # During an outage only the listing asks, as long as there is anything to list.
