@@ -69,9 +69,15 @@ def failure_of(job: Job, end: Exit, log: Path | None, lines: Sequence[str]) -> F
     )
 
 
-def never_came(unit: str, since: str, log: Path | None, lines: Sequence[str]) -> Failure:
-    """The failure of a job that runs, and whose workers are not to be seen; ``since`` says for how long."""
-    if found := _in_log(lines):
+def never_came(unit: str, since: str, log: Path | None, lines: Sequence[str], *, came: bool) -> Failure:
+    """The failure of a job that runs, and whose workers are not to be seen (any more, if they ``came``).
+
+    ``since`` says for how long.
+    """
+    if came:
+        summary, because = "they run, but their workers are gone", ""
+        next_step = "their node may have failed; they are replaced"
+    elif found := _in_log(lines):
         summary, because, next_step = found
     else:
         summary, because = "they run, but their workers never came", "network.interface"

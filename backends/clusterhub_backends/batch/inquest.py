@@ -113,9 +113,10 @@ class Inquest:
     async def _blame_missing(self, member: Member) -> None:
         log = self._log_of(member)
         lines = await asyncio.to_thread(tail_of, log) if log is not None else ()
-        member.failure = never_came(member.id, member.reason, log, lines)
+        member.failure = never_came(member.id, member.reason, log, lines, came=member.came)
         logger.warning("%s: %s (%s)", member.id, member.failure.summary, member.reason)
-        self._count(member.failure)
+        if not member.came:
+            self._count(member.failure)
 
     def _count(self, failure: Failure) -> None:
         count = self._causes[failure.summary] = self._causes.get(failure.summary, 0) + 1

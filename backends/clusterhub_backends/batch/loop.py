@@ -128,6 +128,8 @@ class Loop:
         found = [self.departures.long_task(key) for key in self.departures.too_long]
         if self.outage:
             found.append(f"{self._driver.system} does not answer; what is told of its jobs may be old ({self.outage})")
+        if self.submitter.full is not None and self.jobs_wanted > len(self.roster.living):
+            found.append(f"{self.submitter.full} ({self.submitter.full.source})")
         if self.departures.words:
             found.append(f"{self._driver.system} does not end jobs that were told to end ({self.departures.words})")
         return found

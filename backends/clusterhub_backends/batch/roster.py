@@ -13,7 +13,7 @@ from clusterhub_backends.batch.names import Key, key_of_worker
 
 DISMISSED = Exit(Ending.CANCELLED, words="told to end by clusterhub")
 """How a job ended that we told to, and of which nobody needs to know more."""
-GONE_PATIENCE = 60.0
+GONE_PATIENCE = 30.0
 """Seconds in which workers that were here and are gone may come back: a nanny starts them anew within a few."""
 
 
@@ -219,8 +219,7 @@ class Roster:
         if len(member.workers) >= member.expected:
             return UnitState.CONNECTED, member.note or ("leaving" if member.leaving else "")
         if member.dismissed is not None and member.failure is not None:
-            ran = member.runs_since is not None
-            return UnitState.MISSING if ran else UnitState.FAILED, f"{member.failure.summary}; it is replaced"
+            return _written_off(member), f"{member.failure.summary}; it is replaced"
         if job is None or job.state is JobState.PENDING:
             return UnitState.PENDING, job.reason if job is not None else "was submitted just now"
         if member.dismissed is not None or job.state is not JobState.RUNNING:
@@ -268,6 +267,13 @@ def _end_of(member: Member) -> tuple[UnitState, str]:
     if member.came:
         return UnitState.LOST, f"{summary}; it is replaced"
     return UnitState.FAILED, summary
+
+
+def _written_off(member: Member) -> UnitState:
+    """Of one that was told to end for its failure, and has not ended yet."""
+    if member.came:
+        return UnitState.LOST
+    return UnitState.MISSING if member.runs_since is not None else UnitState.FAILED
 
 
 def _began(job: Job, member: Member) -> float:
