@@ -225,21 +225,8 @@ def _memory_per_job(word: str, value: Any, say: _Voice, around: Surroundings) ->
         whole = Bytes.parse(value)
     except ValueError:
         return f"{told}: divide it by processes, and write {say('worker.memory', '16 GiB')}"
-    share, exact = _share(whole, count)
+    share, exact = whole.share(count)
     return f"{told}: {say('worker.memory', share)} ({whole} / {count}{'' if exact else ', rounded down'})"
-
-
-def _share(whole: Bytes, count: int) -> tuple[Bytes, bool]:
-    """The part of one worker: exactly, or rounded down to what can be read."""
-    part, rest = divmod(int(whole), count)
-    decimal = str(whole).endswith(("kB", "MB", "GB", "TB", "PB"))
-    for step in (10**9, 10**6, 10**3) if decimal else (2**30, 2**20, 2**10):
-        if rest == 0 and part % step == 0:
-            return Bytes(part), True
-    for step in (10**6, 10**3, 1) if decimal else (2**20, 2**10, 1):
-        if rounded := part // step * step:
-            return Bytes(rounded), rest == 0 and rounded == part
-    return Bytes(1), False
 
 
 def _cores_per_job(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
