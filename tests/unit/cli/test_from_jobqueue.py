@@ -101,7 +101,7 @@ def test_what_is_written_loads_shows_and_plans(run: Run, dask_files: Any, home: 
     text = re.sub(" +#", " #", (home / ".clusterhub.yaml").read_text())
     assert "memory: 20 GB # 120 GB for 6 processes: 20 GB each" in text
     assert (
-        "    # left out: ~/.config/dask/jobqueue.yaml:18: jobqueue.pbs.scheduler-options.port = 8786: the scheduler"
+        " # left out: ~/.config/dask/jobqueue.yaml:18: jobqueue.pbs.scheduler-options.port = 8786: the scheduler"
         in text
     )
 

@@ -11,9 +11,7 @@ from clusterhub.quantities import LARGEST_BYTES
 from clusterhub_backends.batch.jobqueue.dialect import Booked
 from clusterhub_backends.batch.jobqueue.draft import Draft
 from clusterhub_backends.batch.jobqueue.reading import Section
-
-SMALLEST_SHARE = 512 * 2**20
-"""Bytes of a worker below which its job is not held to what dask-jobqueue's asked for: what is around a worker takes its part."""
+from clusterhub_backends.batch.script import HEADROOM, NANNY
 
 
 @dataclass(slots=True)
@@ -146,8 +144,8 @@ def _put_node(job: _Job, processes: int, draft: Draft) -> None:
     memory = job.node_memory or job.memory
     if job.cpus is None or memory is None or job.cpus_from is None or job.memory_from is None:
         return
-    if min(memory, job.memory or memory) // processes < SMALLEST_SHARE or draft.get("worker.cores") is None:
-        return
+    if min(memory, job.memory or memory) < 2 * (HEADROOM + processes * NANNY) or draft.get("worker.cores") is None:
+        return  # too small to give anything away
     draft.put("node.cores", job.cpus, job.cpus_from)
     note = "no job asks for more than yours did; correct it if your nodes offer more"
     draft.put("node.memory", str(Bytes(memory)), job.node_memory_from or job.memory_from, note)

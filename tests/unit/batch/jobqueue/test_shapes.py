@@ -38,7 +38,7 @@ def shape(values: dict[str, Any]) -> tuple[Any, ...]:
         ("{cores: 24}", (4, None, None, 6, None, None)),
         ("{memory: 100GB, processes: 5}", (None, None, "20 GB", 5, None, None)),
         ("{processes: 3}", (None, None, None, 3, None, None)),
-        ("{cores: 128, memory: 60 GiB, processes: 128}", (1, None, "480 MiB", 128, None, None)),
+        ("{cores: 128, memory: 20 GiB, processes: 128}", (1, None, "160 MiB", 128, None, None)),
     ],
 )  # fmt: skip
 def test_the_job_is_shared_among_its_processes(take: Take, backend: str, text: str, expected: tuple[Any, ...]) -> None:
