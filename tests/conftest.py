@@ -8,6 +8,7 @@ import signal
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ for _name in [name for name in os.environ if name.startswith(_OURS) and name not
     del os.environ[_name]
 
 
-# Dask reads its config when it is first imported: without this, that of whoever runs the tests.
+# Dask reads its config when it is first imported: this would be that of whoever runs the tests.
 _HOME = tempfile.TemporaryDirectory(prefix="clusterhub-home-")
-os.environ["HOME"] = _HOME.name
 os.environ["DASK_ROOT_CONFIG"] = str(Path(_HOME.name, "etc-dask"))
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setenv("HOME", _HOME.name)
+    import_module("dask.config")
 
 
 # Run under `nohup`, or in the background of a script, everybody below us would ignore these, and tests send them.
