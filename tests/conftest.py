@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,14 @@ _KEPT = {"CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLUR
 
 for _name in [name for name in os.environ if name.startswith(_OURS) and name not in _KEPT]:
     del os.environ[_name]
+
+
+# Dask reads its config when it is first imported: this would be that of whoever runs the tests.
+_HOME = tempfile.TemporaryDirectory(prefix="clusterhub-home-")
+os.environ["DASK_ROOT_CONFIG"] = str(Path(_HOME.name, "etc-dask"))
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setenv("HOME", _HOME.name)
+    import_module("dask.config")
 
 
 # Run under `nohup`, or in the background of a script, everybody below us would ignore these, and tests send them.
@@ -28,3 +41,39 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("CLUSTERHUB_CONFIG", raising=False)
     monkeypatch.delenv("CLUSTERHUB_PROFILE", raising=False)
     return path
+
+
+class DaskFiles:
+    """The files of a user's Dask config, and Dask as it is after it has read them."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / ".config" / "dask"
+        self.site = home / "etc-dask"
+        for folder in (self.folder, self.site):
+            folder.mkdir(parents=True)
+
+    def write(self, text: str, name: str = "jobqueue.yaml", *, site: bool = False) -> Path:
+        """Write a file, and have Dask read everything anew."""
+        path = (self.site if site else self.folder) / name
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        self.read()
+        return path
+
+    def read(self) -> None:
+        """Read the files and the environment, as Dask does when it is imported."""
+        from dask import config
+
+        config.refresh(paths=config.paths)
+
+
+@pytest.fixture
+def dask_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DaskFiles]:
+    """A Dask config of the test's own, in this process; Dask's own is back when the test ends."""
+    from dask import config
+
+    before = copy.deepcopy(config.config)
+    files = DaskFiles(home)
+    monkeypatch.setattr(config, "paths", [str(files.site), str(files.folder)])
+    yield files
+    config.config.clear()
+    config.config.update(before)

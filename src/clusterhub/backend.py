@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from pydantic import BaseModel, Field, JsonValue, SerializeAsAny
 
-from clusterhub.errors import Failure, Unsupported
+from clusterhub.errors import Failure, Problem, Unsupported
 from clusterhub.spec import ClusterSpec, Frozen, Workers
 from clusterhub.tls import TlsFiles
 
@@ -302,6 +302,30 @@ class Standalone(Deployment, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A value, and the place where it was said: ``~/.config/dask/jobqueue.yaml:9``."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What the config of another tool comes to in our words, and what of it does not come along."""
+
+    source: str
+    """Where it stands: ``~/.config/dask/jobqueue.yaml``."""
+    profile: Mapping[str, Any]
+    """The profile; any value in it may be a :class:`Said`. Empty where the other config says nothing."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """By dotted key of the profile: how its value follows from what was said, where it is not the same."""
+    lost: tuple[Problem, ...] = ()
+    """What was asked for and cannot be had here, each with the other tool's key and a reason."""
+    unused: tuple[Problem, ...] = ()
+    """What has no effect here, or happens by itself, each with the other tool's key and a reason."""
+
+
 class Backend(ABC, Generic[O]):
     """What one cluster manager can do and how it is asked. Stateless: constructed without arguments, cheap, reusable."""
 
@@ -335,8 +359,15 @@ class Backend(ABC, Generic[O]):
         return supplied if given.get("workers") is not None else {**supplied, "workers": {"minimum": 0, "maximum": 10}}
 
     def dask_config(self) -> Mapping[str, Any]:
-        """What the user's Dask config already says of this system, in our words; a layer for ``extends: dask``."""
+        """What the user's Dask config already says of this system, in our words; a layer for ``extends: dask``.
+
+        Any value in it may be a :class:`Said`. Raises ConfigError for what has no meaning here and would be missed.
+        """
         return {}
+
+    def dask_config_unused(self) -> Sequence[Problem]:
+        """What :meth:`dask_config` leaves out since it has no effect here: each key of the Dask config, and why."""
+        return ()
 
     def refusals(self, spec: ClusterSpec, options: O) -> Mapping[str, str]:
         """What is offered in general, but not to this spec or on this machine: dotted keys, features among them, with why."""
@@ -375,6 +406,17 @@ class SupportsCleanup(Protocol):
 
     async def clean_up(self, ref: Ref, uid: str) -> Sequence[str]:
         """End what is left of the cluster of that uid, and nothing else; the names of the units that were ended."""
+
+
+@runtime_checkable
+class TakesJobqueue(Protocol):
+    """A backend for a system that dask-jobqueue serves as well: it reads the sections of ``jobqueue`` in the Dask config."""
+
+    def claims(self, section: str) -> bool | None:
+        """Whether the section is for this system; None where it does not tell."""
+
+    def from_jobqueue(self, section: str) -> Conversion:
+        """The section in our words. Raises ConfigError with every value that cannot be meant, each with its key."""
 
 
 def refuse_unsupported(

@@ -104,6 +104,18 @@ class Bytes(_Quantity, int):
                 return f"{size / factor:.2f}".rstrip("0").rstrip(".") + f" {unit}"
         return f"{size} B"
 
+    def share(self, count: int) -> tuple[Self, bool]:
+        """The part of one of ``count``, rounded down to what can be read, and whether it is exact."""
+        part, rest = divmod(int(self), count)
+        decimal = str(self).endswith(("kB", "MB", "GB", "TB", "PB"))
+        for step in (10**9, 10**6, 10**3) if decimal else (2**30, 2**20, 2**10):
+            if rest == 0 and part % step == 0:
+                return type(self)(part), True
+        for step in (10**6, 10**3, 1) if decimal else (2**20, 2**10, 1):
+            if rounded := part // step * step:
+                return type(self)(rounded), rest == 0 and rounded == part
+        return type(self)(1), False
+
     def about(self) -> str:
         """To three significant figures, for people: ``7.45 GiB``. May round; ``str`` never does."""
         for unit, factor in sorted(_BINARY.items(), key=lambda item: -item[1]):

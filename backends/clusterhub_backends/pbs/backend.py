@@ -13,8 +13,10 @@ from pydantic import BeforeValidator, Field
 from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
+from clusterhub_backends.batch.jobqueue import JobqueueConfig
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.pbs.driver import PbsDriver
+from clusterhub_backends.pbs.jobqueue import PbsDialect
 
 
 def _resources(value: object) -> object:
@@ -60,13 +62,14 @@ class PbsOptions(Frozen):
     """Further lines, without ``#PBS``."""
 
 
-class PbsBackend(BatchBackend[PbsOptions]):
+class PbsBackend(JobqueueConfig, BatchBackend[PbsOptions]):
     """Jobs of PBS Professional or OpenPBS, from 14 on."""
 
     name = "pbs"
     contract = 1
     options_type = PbsOptions
     driver = PbsDriver()
+    jobqueue = PbsDialect()
     log_index = "^array_index^"
 
     def directives(self, spec: ClusterSpec, options: PbsOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:

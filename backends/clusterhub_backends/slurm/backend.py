@@ -13,8 +13,10 @@ from pydantic import Field
 from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
+from clusterhub_backends.batch.jobqueue import JobqueueConfig
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.slurm.driver import SlurmDriver
+from clusterhub_backends.slurm.jobqueue import SlurmDialect
 
 EXPORTED = {
     "account": "SBATCH_ACCOUNT", "partition": "SBATCH_PARTITION", "qos": "SBATCH_QOS",
@@ -46,13 +48,14 @@ class SlurmOptions(Frozen):
     """Further lines, without ``#SBATCH``."""
 
 
-class SlurmBackend(BatchBackend[SlurmOptions]):
+class SlurmBackend(JobqueueConfig, BatchBackend[SlurmOptions]):
     """Jobs of SLURM, from 20.11 on."""
 
     name = "slurm"
     contract = 1
     options_type = SlurmOptions
     driver = SlurmDriver()
+    jobqueue = SlurmDialect()
     log_index = "%a"
 
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:

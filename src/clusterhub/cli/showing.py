@@ -52,6 +52,10 @@ def _as_data(resolved: Resolved) -> dict[str, Any]:
             for leaf in resolved.leaves()
         ],
         "in_all": in_all(resolved.spec),
+        "unused": [
+            {"key": problem.path, "text": problem.written, "origin": problem.origin, "reason": problem.message}
+            for problem in resolved.unused
+        ],
     }
 
 
@@ -66,6 +70,10 @@ def _say_shown(resolved: Resolved, with_unset: bool) -> None:
     shown = [leaf for leaf in leaves if with_unset or not (leaf.is_default and leaf.text in UNSET)]
     say_table(Table([Column()] * 3, [[leaf.path, leaf.text, leaf.origin] for leaf in shown], indent=2))
     say(in_all(resolved.spec))
+    if resolved.unused:
+        say("of the dask config this has no effect here:")
+        rows = [[f"{problem.path} = {problem.written}", problem.origin, problem.message] for problem in resolved.unused]
+        say_table(Table([Column()] * 3, rows, indent=2))
     if unset := len(leaves) - len(shown):
         say(f"{counted(unset, 'more key')} not set: clusterhub show {resolved.profile} --all")
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 # In this order: SLURM brings a `qsub` of its own for people who come from PBS.
 _COMMANDS = {"sbatch": "SLURM", "bsub": "LSF", "oarsub": "OAR", "condor_submit": "HTCondor", "qsub": "PBS"}
+BACKENDS = {"PBS": "pbs", "SLURM": "slurm"}
+"""The names of backends, whether they are installed or not, by the batch system that they are for."""
 _ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "_CONDOR_JOB_AD", "_CONDOR_SCRATCH_DIR")
 
 
@@ -19,6 +21,11 @@ def batch_system() -> str | None:
         if shutil.which(command) is not None:
             return "SGE" if command == "qsub" and os.environ.get("SGE_ROOT") else system
     return None
+
+
+def backend() -> str | None:
+    """The name of the backend for the batch system whose commands are here, or None."""
+    return BACKENDS.get(batch_system() or "")
 
 
 def in_allocation() -> bool:

@@ -6,7 +6,7 @@ All problems of a profile are told at once, each with the place it was written, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -57,7 +57,7 @@ def resolve_in(
     choice, lineage = _start(catalog, profile, call, origin)
     name, at = _backend_name(catalog, choice, (*lineage.parts, call))
     backend = catalog.backend(name)
-    below = (_dask_layer(backend),) if lineage.from_dask else ()
+    below, unused = _dask_layer(backend) if lineage.from_dask else ((), ())
     parts, problems = _own_tables((*below, *lineage.parts, call), backend, catalog, at)
     base = settled(_merged(parts[:-1]))
     problems += limit_problems(base, parts[-1])
@@ -66,7 +66,7 @@ def resolve_in(
         problems.append(Problem(origin, "extends", message))
     said = without(settled(_merged(parts)), frozenset({"extends"}))
     draft = _Draft(said, backend, frozenset(catalog.backend_names - {name}), with_defaults)
-    return draft.resolved(choice, problems, anywhere=anywhere)
+    return replace(draft.resolved(choice, problems, anywhere=anywhere), unused=unused)
 
 
 def grafted(values: Mapping[str, Any], origin: str) -> Node:
@@ -122,9 +122,10 @@ def _backend_name(catalog: Catalog, choice: Choice, parts: tuple[Node, ...]) -> 
     )
 
 
-def _dask_layer(backend: Backend[Any]) -> Node:
+def _dask_layer(backend: Backend[Any]) -> tuple[tuple[Node, ...], tuple[Problem, ...]]:
+    """What the dask config says in our words, and what of it has no effect here."""
     try:
-        return grafted(backend.dask_config(), "dask config")
+        return (grafted(backend.dask_config(), "dask config"),), tuple(backend.dask_config_unused())
     except ClusterhubError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from clusterhub.backend import Backend, Leaf
+from clusterhub.errors import Problem
 from clusterhub.profile.fields import secret_at
 from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_path
 from clusterhub.profile.tree import Node
@@ -30,6 +31,8 @@ class Resolved:
     """The backend's own options, an instance of ``backend.options_type``."""
     origins: Mapping[str, str]
     """Where each value was said, by its dotted key; ``default`` where nobody said it."""
+    unused: tuple[Problem, ...] = ()
+    """What the user's dask config says, where it is a layer of this, and what has no effect here: each key with why."""
 
     def origin_of(self, path: str) -> str:
         """Where the value at a dotted key was said; for a table, where the first of its values that was said was."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clusterhub import registry
 from clusterhub.errors import BackendUnavailable, ConfigError
 from clusterhub.profile import here
+from clusterhub.profile.converting import Converted
+from clusterhub.profile.fields import keys_of
 from clusterhub.profile.sources import shown_path, user_file
 from clusterhub.quantities import Bytes
 
-_BACKEND_OF = {"PBS": "pbs", "SLURM": "slurm"}
+HERE = "here"
+"""The profile of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Found:
     cores: int
     memory: Bytes
     batch_system: str | None
+    """As people call it."""
     in_allocation: bool
     kube_config: str | None
     """The path of a kubectl config, as people write it."""
@@ -41,17 +46,24 @@ class Found:
         )
 
 
-def starter(found: Found | None = None) -> str:
-    """The text of a first config. It resolves as it is: profiles of backends that are not installed are comments."""
+def starter(found: Found | None = None, converted: Sequence[Converted] = ()) -> str:
+    """The text of a first config. It resolves as it is: profiles of backends that are not installed are comments.
+
+    Where profiles are ``converted`` from the config of another tool, they stand in place of an example.
+    """
     found = found or Found.here()
-    sections = [_head(found), _local(found)]
-    sections.append(_batch(found))
+    sections = [_head(found)]
+    if all(profile.name != HERE for profile in converted):
+        sections.append(_local(found))
+    sections += [profile.as_yaml() for profile in converted] or [_batch(found)]
     sections.append(_kubernetes(found))
     sections.append(_hub(found))
     return "\n".join(section.rstrip("\n") + "\n" for section in sections)
 
 
-def write_starter(path: Path | str | None = None, found: Found | None = None) -> Path:
+def write_starter(
+    path: Path | str | None = None, found: Found | None = None, converted: Sequence[Converted] = ()
+) -> Path:
     """Write the first config to ``path``, by default the user's config file, readable by its owner alone.
 
     Never overwrites: raises ConfigError where anything is there already, or where the file cannot be made.
@@ -60,14 +72,15 @@ def write_starter(path: Path | str | None = None, found: Found | None = None) ->
     if target is None:
         raise ConfigError.of("there is no home directory to write to; set HOME or CLUSTERHUB_CONFIG")
     origin = shown_path(target)
-    text = starter(found)
+    text = starter(found, converted)
     try:
         # O_EXCL also refuses a link that points nowhere, so nothing is written through it.
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigError.of(
-            "is there already, and is left as it is; edit it, or move it away", origin=origin
-        ) from None
+        told = "is there already, and is left as it is; edit it, or move it away"
+        if converted:
+            told += "; to paste from another file: CLUSTERHUB_CONFIG=new.yaml clusterhub init --from-jobqueue"
+        raise ConfigError.of(told, origin=origin) from None
     except OSError as error:
         raise ConfigError.of(f"cannot be written: {error.strerror}", origin=origin) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -98,7 +111,7 @@ def _local(found: Found) -> str:
     # Three quarters: the rest is for the notebook, the system, and everybody else.
     memory = Bytes(max(2**28, int(found.memory * 3 // 4 // workers) // 2**28 * 2**28))
     return f"""\
-  here:                                  # this machine: {found.cores} cores, {found.memory.about()}
+  {HERE}:                                  # this machine: {found.cores} cores, {found.memory.about()}
     backend: local
     description: this machine
     workers: {workers}
@@ -108,7 +121,7 @@ def _local(found: Found) -> str:
 
 def _batch(found: Found) -> str:
     system = found.batch_system or "SLURM"
-    backend = _BACKEND_OF.get(system)
+    backend = here.BACKENDS.get(system)
     seen = f"{system} commands were found here" if found.batch_system else "for a batch system"
     if backend is None:
         return f"  # {seen}; clusterhub has no backend for it yet. See: clusterhub backends\n"
@@ -120,7 +133,7 @@ def _batch(found: Found) -> str:
     job: {{walltime: 12h}}
     # node: {{cores: 24, memory: 120 GiB}} # what one node offers: how many workers share a job follows from it
     # environment: {{setup: [module load conda], python: /path/to/env/bin/python}}
-    # {backend}: {{queue: ..., account: ...}} # the options of {backend} itself
+    # {backend}: {{{_queue_option(backend)}: ..., account: ...}} # the options of {backend} itself
 """
     return _live(text, backend, wanted=bool(found.batch_system))
 
@@ -152,6 +165,15 @@ def _live(text: str, backend: str, *, wanted: bool) -> str:
         return text
     hint = "" if backend in registry.candidates() else f'  # needs: pip install "clusterhub[{backend}]"\n'
     return hint + "".join(f"  # {line[2:]}\n" for line in text.splitlines())
+
+
+def _queue_option(backend: str) -> str:
+    """What the backend calls a queue."""
+    try:
+        known = keys_of(registry.backend(backend).options_type)
+    except BackendUnavailable:
+        known = {}
+    return "partition" if "partition" in known else "queue"
 
 
 def _complete(backend: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from clusterhub.backend import Said
 from clusterhub.errors import Problem
 from clusterhub.quantities import Bytes, Duration
 
@@ -120,7 +121,10 @@ class Refused(Exception):
 
 
 def from_python(value: object, origin: str) -> Node:
-    """The tree of what a call or a package gave as Python objects. Raises :class:`Refused` for what cannot be one."""
+    """The tree of what a call, a package or a backend gave as Python objects; a :class:`Said` keeps its own origin.
+
+    Raises :class:`Refused` for what cannot be a tree.
+    """
     return _Grafter(origin).graft(value, ())
 
 
@@ -135,6 +139,8 @@ class _Grafter:
         self._count += 1
         if len(path) > DEEPEST or self._count > LARGEST:
             raise self._refusal(path[:3], "is nested too deeply, or too large, to be meant")
+        if isinstance(value, Said):
+            return self._said(value, path)
         if isinstance(value, BaseModel):
             value = value.model_dump(exclude_unset=True)
         if isinstance(value, Mapping):
@@ -143,6 +149,13 @@ class _Grafter:
             items = sorted(value, key=str) if isinstance(value, set | frozenset) else value
             return Node(tuple(self.graft(item, (*path, str(i))) for i, item in enumerate(items)), self._origin)
         return Node(_scalar(value), self._origin, self._origin)
+
+    def _said(self, said: Said, path: tuple[str, ...]) -> Node:
+        around, self._origin = self._origin, said.origin
+        try:
+            return self.graft(said.value, path)
+        finally:
+            self._origin = around
 
     def _entries(self, value: Mapping[Any, object], path: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
         for key, entry in value.items():

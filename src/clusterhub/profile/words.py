@@ -70,13 +70,30 @@ _NOT_NEEDED = {
     "silence_logs": "has no counterpart; set the level of Python's loggers instead",
     "shutdown_on_close": "is said by keep: connect(..., keep=True) leaves the cluster running",
     "scheduler_options": "has no counterpart; what can be set of the network stands under network",
+    "scheduler_port": "has no counterpart: the scheduler takes a free port",
+    "host": "has no counterpart; network.interface says where the scheduler listens",
+    "dashboard_address": "has no counterpart: the dashboard takes a free port, and cluster.dashboard_link tells it",
+    "nanny": "has no counterpart: workers have a nanny wherever they are processes",
+    "worker_command": "has no counterpart: workers are plain Dask workers, run by environment.python",
+    "worker_class": "has no counterpart: workers are plain Dask workers",
+    "scheduler_cls": "has no counterpart: the scheduler is Dask's own",
+    "job_cls": "has no counterpart: the profile's backend says what a job is",
+    "job_name": "not needed: jobs are named so that they are found again; connect(..., name=...) names the cluster",
+    "job_cpu": "not needed: it follows from worker.cores and the workers of a job; leave it out",
+    "job_mem": "not needed: it follows from worker.memory and the workers of a job; leave it out",
+    "job_directives_skip": "has no counterpart: no directive is left out; clusterhub plan shows them",
+    "header_skip": "has no counterpart: no directive is left out; clusterhub plan shows them",
+    "shebang": "not needed: jobs run bash; leave it out",
+    "shared_temp_directory": "not needed: the keys of a cluster are in a folder of its own; leave it out",
+    "config_name": "has no counterpart; clusterhub init --from-jobqueue NAME makes a profile of a section",
+    "resource_spec": "not needed: cores and memory of a job follow from its workers; leave it out",
     "worker_extra_args": "has no counterpart; worker, environment and storage say what workers are started with",
     "extra": "has no counterpart; worker, environment and storage say what workers are started with",
 }
 
 _OPTION_SYNONYMS = {
     "project": "account", "account": "project", "partition": "queue", "queue": "partition",
-    "container_image": "image", "worker_image": "image",
+    "container_image": "image", "worker_image": "image", "job_extra": "directives", "job_extra_directives": "directives",
 }  # fmt: skip
 
 
@@ -97,7 +114,7 @@ def unknown_key(path: Sequence[str], value: Any, origin: str, model: type[BaseMo
     siblings = _siblings(path, model, around, origin)
     say = _Voice(origin, around)
     among_options = len(path) > 1 and path[0] == around.backend
-    for explain in (_foreign,) if among_options else (_option, _foreign):
+    for explain in (_renamed_option, _foreign) if among_options else (_option, _renamed_option, _foreign):
         if text := explain(word, value, say, around):
             return text
     if close := difflib.get_close_matches(word, siblings, n=1, cutoff=_SURE):
@@ -118,14 +135,27 @@ def _siblings(path: Sequence[str], model: type[BaseModel], around: Surroundings,
 def _option(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
     known = keys_of(around.options)
     if word in known and (known[word] is not bool or isinstance(value, bool)):
-        return f"belongs to the backend's options: {say(f'{around.backend}.{word}', value)}"
-    other = _OPTION_SYNONYMS.get(word)
+        told = f"belongs to the backend's options: {say(f'{around.backend}.{word}', value)}"
+        if word == "project" and "account" in known:
+            # Its old name for who pays; a batch system may know projects besides.
+            told += f"; what dask-jobqueue calls project is {say(f'{around.backend}.account', value)}"
+        return told
+    return None
+
+
+def _renamed_option(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
+    known = keys_of(around.options)
+    if word == "resource_spec" and "resources" in known:
+        told = "not needed: cores and memory of a job follow from its workers; what else it asks for goes into"
+        return f"{told} {say(f'{around.backend}.resources', {'model': 'bro'})}"
+    other = _OPTION_SYNONYMS.get(word.replace("-", "_"))
     if other is not None and other in known:
         return f"is called {other} by backend {around.backend}: {say(f'{around.backend}.{other}', value)}"
     return None
 
 
 def _foreign(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
+    word = word.replace("-", "_")  # as the same words are spelled in files of Dask
     if word in _TRANSLATIONS and (text := _TRANSLATIONS[word](word, value, say, around)):
         return text
     if word in _SYNONYMS:
@@ -201,7 +231,10 @@ def _python(value: Any) -> str:
     if isinstance(value, str):
         value = redact_text(value[:400])
     elif not isinstance(value, bool | int | float | None):
-        return one_line(value, cut=True)
+        shown = one_line(value, cut=True)
+        # As Python would read it, unless something in it was hidden or cut.
+        plain = isinstance(value, list | dict) and one_line(value) == shown and HIDDEN not in shown
+        return repr(value) if plain else shown
     text = repr(value) if not isinstance(value, int) or value.bit_length() < 1000 else "..."
     return text if len(text) <= LONGEST_SHOWN else "..."
 
@@ -217,36 +250,30 @@ def _per_job(around: Surroundings) -> int | None:
 
 
 def _memory_per_job(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
+    told = "dask-jobqueue's memory is per job; here it is per worker"
     count = _per_job(around)
     if count is None or "processes" not in around.given:
-        return None
-    told = "dask-jobqueue's memory is per job; here it is per worker"
+        return _one_in_a_job(told, say("worker.memory", value), around)
     try:
         whole = Bytes.parse(value)
     except ValueError:
         return f"{told}: divide it by processes, and write {say('worker.memory', '16 GiB')}"
-    share, exact = _share(whole, count)
+    share, exact = whole.share(count)
     return f"{told}: {say('worker.memory', share)} ({whole} / {count}{'' if exact else ', rounded down'})"
 
 
-def _share(whole: Bytes, count: int) -> tuple[Bytes, bool]:
-    """The part of one worker: exactly, or rounded down to what can be read."""
-    part, rest = divmod(int(whole), count)
-    decimal = str(whole).endswith(("kB", "MB", "GB", "TB", "PB"))
-    for step in (10**9, 10**6, 10**3) if decimal else (2**30, 2**20, 2**10):
-        if rest == 0 and part % step == 0:
-            return Bytes(part), True
-    for step in (10**6, 10**3, 1) if decimal else (2**20, 2**10, 1):
-        if rounded := part // step * step:
-            return Bytes(rounded), rest == 0 and rounded == part
-    return Bytes(1), False
+def _one_in_a_job(told: str, advice: str, around: Surroundings) -> str | None:
+    """Both words together are dask-jobqueue's; one alone is as likely meant as it is here."""
+    if {"cores", "memory"} <= around.given.keys():
+        return f"{told}: {advice} makes it one worker in each job"
+    return None
 
 
 def _cores_per_job(word: str, value: Any, say: _Voice, around: Surroundings) -> str | None:
+    told = "dask-jobqueue's cores are per job; here they are per worker"
     count = _per_job(around)
     if count is None or "processes" not in around.given:
-        return None
-    told = "dask-jobqueue's cores are per job; here they are per worker"
+        return _one_in_a_job(told, say("worker.cores", value), around)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**6:
         return f"{told}: divide them by processes, and write {say('worker.cores', 4)}"
     if value % count == 0:

@@ -73,6 +73,7 @@ class Profiles(ModuleType):
             spec=self.spec,
             leaves=lambda: leaves,
             as_yaml=lambda: "hal:\n  backend: pbs\n",
+            unused=(),
         )
 
     def schema(self) -> dict[str, Any]:

@@ -92,8 +92,7 @@ def test_a_bug_says_where_to_report_and_shows_the_traceback_on_demand(
         (("show", "hal", "--set", "name=x"), "unknown key"),
         (("show", "hal", "--set", "workers=3", "--workers", "4"), "given twice"),
         (("show", "hull"), "did you mean hal?"),
-        (("init", "--from-jobqueue"), "comes with the batch backends"),
-        (("init", "--from-jobqueue", "hal"), "comes with the batch backends"),
+        (("init", "--backend", "pbs"), "goes with --from-jobqueue"),
         (("run", "hal"), "missing argument"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clusterhub.errors import ConfigError
 from clusterhub.profile import foreign_argument, resolve
 
 
@@ -28,7 +29,24 @@ from clusterhub.profile import foreign_argument, resolve
         ({"processes": 6}, "processes", "is called job.workers_per_job here: job={'workers_per_job': 6}"),
         ({"local_directory": "/t"}, "local_directory", "storage={'scratch': '/t'}"),
         ({"log_directory": "/t"}, "log_directory", "storage={'logs': '/t'}"),
-        ({"env_extra": ["a"]}, "env_extra", "environment={'setup': [a]}"),
+        ({"env_extra": ["a"]}, "env_extra", "environment={'setup': ['a']}"),
+        ({"job-extra": ["-m n"]}, "job-extra", "is called directives by backend pbs: pbs={'directives': ['-m n']}"),
+        ({"pbs": {"partition": "big"}}, "pbs.partition", "is called queue by backend pbs: pbs={'queue': 'big'}"),
+        ({"pbs": {"job_extra_directives": ["-V"]}}, "pbs.job_extra_directives", "pbs={'directives': ['-V']}"),
+        ({"resource_spec": "select=1"}, "resource_spec", "cores and memory of a job follow from its workers"),
+        ({"job_cpu": 4}, "job_cpu", "follows from worker.cores"),
+        ({"job_mem": "4G"}, "job_mem", "follows from worker.memory"),
+        ({"job_directives_skip": ["--mem"]}, "job_directives_skip", "no directive is left out"),
+        ({"header_skip": ["--mem"]}, "header_skip", "no directive is left out"),
+        ({"shebang": "#!/bin/bash"}, "shebang", "jobs run bash; leave it out"),
+        ({"nanny": False}, "nanny", "have a nanny"),
+        ({"worker_command": "x"}, "worker_command", "plain Dask workers"),
+        ({"config_name": "hal"}, "config_name", "clusterhub init --from-jobqueue NAME"),
+        ({"job_name": "x"}, "job_name", "connect(..., name=...)"),
+        ({"shared_temp_directory": "/s"}, "shared_temp_directory", "leave it out"),
+        ({"dashboard_address": ":8787"}, "dashboard_address", "cluster.dashboard_link"),
+        ({"scheduler_options": {"port": 1}}, "scheduler_options", "stands under network"),
+        ({"worker_extra_args": ["--x"]}, "worker_extra_args", "say what workers are started with"),
         ({"job_script_prologue": "a"}, "job_script_prologue", "environment={'setup': 'a'}"),
         ({"death_timeout": 60}, "death_timeout", "leave it out"),
         ({"asynchronous": True}, "asynchronous", "clusterhub.aio.connect"),
@@ -104,3 +122,34 @@ def test_the_advice_has_the_form_of_the_place_it_is_for(machine: Any) -> None:
 )
 def test_an_argument_of_other_clusters(word: str, value: Any, told: str) -> None:
     assert told in foreign_argument(word, value)
+
+
+def test_cores_and_memory_together_are_those_of_a_job(machine: Any) -> None:
+    told = {problem.path: problem.message for problem in machine.refused("pbs", cores=24, memory="120GB").problems}
+    assert told["memory"].endswith("per worker: worker={'memory': '120GB'} makes it one worker in each job")
+    assert told["cores"].endswith("per worker: worker={'cores': 24} makes it one worker in each job")
+
+
+@pytest.mark.parametrize(
+    ("backend", "word", "told"),
+    [
+        ("pbs", "project", "pbs={'project': 'x'}; what dask-jobqueue calls project is pbs={'account': 'x'}"),
+        ("slurm", "project", "is called account by backend slurm: slurm={'account': 'x'}"),
+        ("slurm", "queue", "is called partition by backend slurm: slurm={'partition': 'x'}"),
+        ("slurm", "job_extra_directives", "is called directives by backend slurm: slurm={'directives': 'x'}"),
+        ("pbs", "partition", "is called queue by backend pbs: pbs={'queue': 'x'}"),
+        ("pbs", "resource_spec", "what else it asks for goes into pbs={'resources': {'model': 'bro'}}"),
+        ("slurm", "resource_spec", "follow from its workers; leave it out"),
+    ],
+)
+def test_the_real_batch_backends_name_their_own_option(backend: str, word: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(backend, {word: "x"})
+    (problem,) = caught.value.problems
+    assert (problem.path, told in problem.message) == (word, True), problem.message
+
+
+def test_advice_for_a_call_is_python(machine: Any) -> None:
+    told = machine.problem("pbs", env_extra=["module load x"]).message
+    assert told.endswith("environment={'setup': ['module load x']}")
+    assert "hunter2" not in machine.problem("pbs", env={"API_TOKEN": "hunter2"}).message
