@@ -61,7 +61,7 @@ MEANINGS = {
     Stage.ADDRESS: Meaning(
         "no address of the scheduler can be reached from the node",
         "network.interface",
-        "name the interface that nodes reach, or set lifecycle.host: job where they reach no login node",
+        "name the interface that nodes reach; where nothing reaches this login node, use lifecycle.host: job",
     ),
     Stage.WATCHDOG: Meaning(
         "the scheduler did not answer for minutes, so the job ended itself",

@@ -12,6 +12,7 @@ from pydantic import Field
 from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
+from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.slurm.driver import SlurmDriver
 
@@ -46,7 +47,13 @@ class SlurmBackend(BatchBackend[SlurmOptions]):
     contract = 1
     options_type = SlurmOptions
     driver = SlurmDriver()
+    queue_noun = "partition"
     log_index = "%a"
+
+    def wish(self, options: SlurmOptions) -> Wish:
+        """A list of partitions is SLURM's way to let it choose."""
+        partitions = tuple(name.strip() for name in (options.partition or "").split(",") if name.strip())
+        return Wish.of_us(partitions, account=options.account, qos=options.qos)
 
     def directives(self, spec: ClusterSpec, options: SlurmOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:
         """One job on one node. Nothing of the submitter's environment is exported but what the profile says."""

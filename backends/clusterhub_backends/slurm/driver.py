@@ -23,6 +23,8 @@ from clusterhub_backends.batch.driver import (
     Submission,
     SystemDown,
 )
+from clusterhub_backends.batch.queues import Facts, Wish
+from clusterhub_backends.slurm import queues
 from clusterhub_backends.slurm.reasons import NEVER, in_our_words
 
 FORMAT = "%i|%F|%K|%T|%S|%N|%r|%j"
@@ -142,6 +144,14 @@ class SlurmDriver(Driver):
     def version(self) -> Command:
         """As ``slurm 22.05.8``."""
         return Command(("sbatch", "--version"))
+
+    def inquiries(self, wish: Wish) -> Sequence[Command]:
+        """Of partitions, nodes, limits and accounts; see :mod:`clusterhub_backends.slurm.queues`."""
+        return queues.inquiries(wish)
+
+    def facts(self, wish: Wish, answers: Sequence[Output | None]) -> Facts:
+        """What they come to."""
+        return queues.facts(wish, answers)
 
 
 def _raise_if_down(output: Output) -> None:

@@ -13,6 +13,11 @@ from clusterhub.profile.sources import shown_path, user_file
 from clusterhub.quantities import Bytes
 
 _BACKEND_OF = {"PBS": "pbs", "SLURM": "slurm"}
+_OPTIONS = {
+    "pbs": ("{queue: NAME, account: NAME}", "where to, and who pays; qstat -Q lists the queues"),
+    "slurm": ("{partition: NAME, account: NAME}", "where to, and who pays; sinfo lists the partitions"),
+}
+"""The options of a backend that most people need, and what they mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +114,22 @@ def _local(found: Found) -> str:
 def _batch(found: Found) -> str:
     system = found.batch_system or "SLURM"
     backend = _BACKEND_OF.get(system)
-    seen = f"{system} commands were found here" if found.batch_system else "for a batch system"
+    seen = f"{system} commands were found here" if found.batch_system else f"for a batch system: {system}"
     if backend is None:
         return f"  # {seen}; clusterhub has no backend for it yet. See: clusterhub backends\n"
+    options, meaning = _OPTIONS[backend]
     text = f"""\
-  batch:                                 # {seen}
+  batch:                                 # {seen}; see whether it fits: clusterhub check batch
     backend: {backend}
     workers: {{minimum: 0, maximum: 20}}   # a range: the cluster adapts to its load
-    worker: {{cores: 4, memory: 16 GiB}}   # of one worker
-    job: {{walltime: 12h}}
+    worker: {{cores: 4, memory: 16 GiB}}   # of one worker; a job asks for a little more, for what runs around it
+    job: {{walltime: 2h}}                  # of one job; its successor comes before it ends, and short ones start sooner
     # node: {{cores: 24, memory: 120 GiB}} # what one node offers: how many workers share a job follows from it
-    # environment: {{setup: [module load conda], python: /path/to/env/bin/python}}
-    # {backend}: {{queue: ..., account: ...}} # the options of {backend} itself
+    # environment:
+    #   python: /path/to/env/bin/python  # by default the one that runs clusterhub; nodes must see it
+    #   setup: [module load conda]       # lines of shell before the worker starts
+    # storage: {{logs: ~/clusterhub-logs}} # a folder that nodes can write
+    # {backend}: {options}{" " * max(1, 33 - len(backend) - len(options))}# {meaning}
 """
     return _live(text, backend, wanted=bool(found.batch_system))
 

@@ -141,7 +141,7 @@ def test_two_hundred_profiles_are_listed_and_each_resolves(machine: Any) -> None
 
 
 def test_neither_listing_nor_resolving_imports_dask(machine: Any) -> None:
-    machine.user("profiles: {a: {backend: pbs}}")
+    machine.user("profiles: {a: {backend: cloud}}")
     code = """
         import sys
         from clusterhub.profile import profiles, resolve, schema
