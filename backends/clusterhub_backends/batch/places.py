@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -39,27 +40,32 @@ class Place:
     kind: str
     """``nfs4``; empty where it cannot be told."""
     seen: Seen
+    holder: Path
+    """What every host has its own of, where it is LOCAL: ``/tmp``."""
 
-    @property
-    def writable(self) -> bool:
-        """Whether we may make files there, and the file system takes any."""
-        return self.existing.is_dir() and os.access(self.existing, os.W_OK | os.X_OK)
+    def unwritable(self) -> str:
+        """Why no file can be made there, in the system's words; empty where one can.
 
-    @property
-    def full(self) -> bool:
-        """Whether not a byte is left there."""
+        It makes one without a name: rights alone do not tell of quotas, full disks and the root of NFS.
+        """
         try:
-            return os.statvfs(self.existing).f_bavail == 0
-        except OSError:
-            return False
+            with tempfile.TemporaryFile(dir=self.existing):
+                return ""
+        except OSError as error:
+            return error.strerror or str(error)
 
 
 def place_of(path: Path, mounts: Path = MOUNTS) -> Place:
     """Where ``path`` is, or would be. Raises nothing: what cannot be looked at is unknown."""
     existing = next((folder for folder in (path, *path.parents) if _exists(folder)), Path("/"))
     real = Path(os.path.realpath(existing)) / path.relative_to(existing)
-    kind = _kind(real, mounts)
-    return Place(path, existing, kind, _seen(real, kind))
+    point, kind = _mounted(real, mounts)
+    temporary = next((folder for folder in TEMPORARY if real.is_relative_to(folder)), None)
+    if kind in SHARED or kind.startswith("fuse."):
+        seen = Seen.SHARED
+    else:
+        seen = Seen.LOCAL if kind in MEMORY or temporary is not None else Seen.UNKNOWN
+    return Place(path, existing, kind, seen, temporary or point)
 
 
 def _exists(folder: Path) -> bool:
@@ -69,27 +75,19 @@ def _exists(folder: Path) -> bool:
         return False
 
 
-def _seen(real: Path, kind: str) -> Seen:
-    if kind in SHARED or kind.startswith("fuse."):
-        return Seen.SHARED
-    if kind in MEMORY or any(real.is_relative_to(folder) for folder in TEMPORARY):
-        return Seen.LOCAL
-    return Seen.UNKNOWN
-
-
-def _kind(real: Path, mounts: Path) -> str:
-    """The type of the file system mounted nearest above; of several mounted on one folder, the last one is seen."""
+def _mounted(real: Path, mounts: Path) -> tuple[Path, str]:
+    """The mount nearest above, and its type; of several mounted on one folder, the last one is seen."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
-        return ""
-    nearest, kind = -1, ""
+        lines = []
+    nearest, kind = Path("/"), ""
     for line in lines:  # proc_pid_mountinfo(5): "36 35 98:0 / /mnt rw,noatime master:1 - ext3 /dev/root rw"
         before, dash, after = line.partition(" - ")
         fields = before.split(" ")
         if not dash or len(fields) < 5:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-        if real.is_relative_to(point) and len(point.parts) >= nearest:
-            nearest, kind = len(point.parts), after.split(" ")[0]
-    return kind
+        if real.is_relative_to(point) and len(point.parts) >= len(nearest.parts):
+            nearest, kind = point, after.split(" ")[0]
+    return nearest, kind

@@ -117,10 +117,11 @@ class Surroundings:
             yield Finding("ok", "scratch", f"{said}, which expands on the node, and was not looked at here")
             return
         place = place_of(Path(path))
-        if place.seen is Seen.SHARED and (wrong := _unwritable(place)):
+        wrong = _unwritable(place)
+        if wrong and place.seen is Seen.SHARED:
             yield Finding("fail", "scratch", f"{said} {wrong}; name a folder that jobs may write to, as $TMPDIR", key)
-        elif _unwritable(place):
-            yield Finding("warn", "scratch", f"{said} cannot be written on this host; whether on nodes, {TRY}", key)
+        elif wrong:
+            yield Finding("warn", "scratch", f"{said} {wrong} on this host; whether on nodes, {TRY}", key)
         else:
             yield Finding("ok", "scratch", f"{said} writable on this host; nodes have their own, or the same")
 
@@ -180,16 +181,15 @@ class Surroundings:
 
 
 def _unwritable(place: Place) -> str:
-    if not place.writable:
-        where = "" if place.existing == place.path else f" ({place.existing} is not ours)"
-        return f"cannot be written{where}"
-    return "has no room left" if place.full else ""
+    """``cannot be written (/softs: Permission denied)``; empty where it can."""
+    if not (words := place.unwritable()):
+        return ""
+    return f"cannot be written ({words if place.existing == place.path else f'{place.existing}: {words}'})"
 
 
 def _kind(place: Place) -> str:
-    """``/tmp (tmpfs)``: the folder that every host has its own of."""
-    top = Path(*place.path.parts[:2])
-    return f"{top} ({place.kind})" if place.kind else str(top)
+    """``/tmp (tmpfs)``."""
+    return f"{place.holder} ({place.kind})" if place.kind else str(place.holder)
 
 
 def _doubt(place: Place) -> str:
