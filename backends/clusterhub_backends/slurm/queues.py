@@ -1,6 +1,6 @@
 """What SLURM tells of its partitions, nodes and limits, 20.11 to 25: explicit fields, or ``Key=value`` on one line.
 
-Sources: scontrol(1) "show partition", sinfo(1), sacctmgr(1), slurm.conf(5), and the samples in tests/unit/batch/samples/slurm.
+Sources: scontrol(1) "show partition", sinfo(1), sacctmgr(1), slurm.conf(5), and samples: tests/unit/batch/samples/slurm/queues.
 What is unlimited reads ``UNLIMITED`` or ``INFINITE`` there, and nothing at all in sacctmgr.
 """
 

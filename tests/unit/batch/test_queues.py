@@ -32,7 +32,7 @@ def said(text: str) -> Output:
 
 def recorded(*names: str) -> list[Output | None]:
     """The answers of a real SLURM 22.05; None for a command that failed, as sacctmgr does without accounting."""
-    return [said((SAMPLES / "slurm" / name).read_text()) if name else None for name in names]
+    return [said((SAMPLES / "slurm" / "queues" / name).read_text()) if name else None for name in names]
 
 
 PLAIN = recorded("partitions.txt", "nodes.txt", "config.txt", "", "", "")
