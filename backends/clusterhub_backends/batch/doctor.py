@@ -81,11 +81,11 @@ class Doctor:
     def _commands(self) -> Finding:
         commands = ", ".join(self.driver.commands)
         try:
-            words = self.ask(self.driver.version()).words
+            answer = self.ask(self.driver.version())
         except SystemDown as down:
             return Finding("warn", "commands", f"{commands}; their version is not known: {down}")
-        version = re.search(r"\d+(?:\.\w+)+", words)
-        return Finding("ok", "commands", f"{commands} ({f'{self.driver.system} {version[0]}' if version else words})")
+        version = re.search(r"\d+(?:\.\w+)+", answer.words) if answer.code == 0 else None
+        return Finding("ok", "commands", commands + (f" ({self.driver.system} {version[0]})" if version else ""))
 
     def _queues(self, facts: Facts, used: int) -> Iterator[Finding]:
         key = f"{self.backend}.{self.noun}"

@@ -193,6 +193,15 @@ def test_a_system_that_does_not_answer_is_one_clear_row():
     ]
 
 
+def test_commands_that_fail_to_tell_their_version_are_there_all_the_same():
+    def ask(command: Command) -> Output:
+        return Output(255, "", "Connection refused\nqstat: cannot connect to server hal (errno=15010)\n")
+
+    told = [line(found) for found in Doctor(PbsBackend.driver, spec(), ANN, "pbs", "queue", ask).findings()]
+    assert told[0] == "✔ commands: qsub, qstat, qdel"
+    assert told[1].startswith("✘ queue: PBS does not answer")
+
+
 def test_a_system_that_tells_nothing_of_its_queues_is_no_failure():
     assert slurm([None] * 6, ROOT, spec(), jobs="")[1:] == [
         "! partition: SLURM tells nothing of its partitions; no job of yours now",
