@@ -201,7 +201,7 @@ def _limits(allowance: Allowance, used: int) -> str:
     if allowance.jobs is not None:
         return f"your limit {counted(allowance.jobs, 'job')}, {used} in use"
     if allowance.running is not None:
-        return f"{allowance.running} of your jobs run at a time, {used} in use"
+        return f"up to {allowance.running} of your jobs run at a time; {_in_use(used)}"
     return _in_use(used)
 
 

@@ -95,6 +95,13 @@ def test_a_pbs_with_limits_on_each_user():
     ]
 
 
+def test_a_pbs_that_limits_only_what_runs():
+    answers = [said(queue(enabled="True", max_run="[u:PBS_GENERIC=8]")), server(default_queue="q"), None]
+    assert pbs(answers, ANN, spec())[1] == (
+        "✔ queue q: enabled, started; up to 8 of your jobs run at a time; no job of yours now"
+    )
+
+
 def test_a_slurm_with_accounting():
     assert slurm(ACCOUNTED, ROOT, spec(workers=12), jobs="")[1:] == [
         "✔ partition debug: up; 4 nodes of 8 cores, 3.91 GiB and 2 GPUs; your limit 7 jobs, 0 in use",
