@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from pydantic import BaseModel, Field, JsonValue, SerializeAsAny
 
 from clusterhub.errors import Failure, Problem, Unsupported
+from clusterhub.quantities import Bytes
 from clusterhub.spec import ClusterSpec, Frozen, Workers
 from clusterhub.tls import TlsFiles
 
@@ -130,6 +131,40 @@ class Unit:
     def __post_init__(self) -> None:
         if self.state in NEEDS_REASON and not self.reason:
             raise ValueError(f"unit {self.name} is {self.state} without a reason")
+
+
+Mark = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that ``check`` looked at: whether it is well, and what was seen.
+
+    Raises ValueError for a finding that says nothing.
+    """
+
+    mark: Mark
+    """``ok``; ``warn`` for what may disappoint; ``fail`` for what keeps workers from starting."""
+    title: str
+    """What was looked at, in a word or two: ``queue qdev``, ``log folder``."""
+    text: str
+    """What was seen, and, where it is not well, what to do about it."""
+    because: str = ""
+    """The key of a profile that decides it, as ``job.walltime``. Where that was written is added by the hub."""
+
+    def __post_init__(self) -> None:
+        if not (self.title and self.text):
+            raise ValueError(f"a finding needs a title and a text: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The memory of one unit: what is asked for, and what of it each worker gets."""
+
+    memory: Bytes
+    """Bytes that one unit asks its system for: those of its workers, and of what runs around them."""
+    worker_memory: Bytes
+    """Bytes that each worker may use. Less than was asked for where the unit fills its node."""
 
 
 class Document(Frozen):
@@ -373,8 +408,16 @@ class Backend(ABC, Generic[O]):
         """What is offered in general, but not to this spec or on this machine: dotted keys, features among them, with why."""
         return {}
 
-    def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:
-        """What ``check`` finds wrong without starting anything: one sentence each, with what to do."""
+    def footprint(self, spec: ClusterSpec) -> Footprint:
+        """What one unit with ``spec.packing.workers_per_job`` workers asks for; quick, and without the network."""
+        worker = spec.worker.memory
+        return Footprint(Bytes(worker * spec.packing.workers_per_job), worker)
+
+    def problems(self, spec: ClusterSpec, options: O) -> Iterable[Finding | str]:
+        """What ``check`` finds without starting anything, in the order in which it is shown.
+
+        A mere sentence is a warning. What asks a system may take seconds, and never longer than a time limit of its own.
+        """
         return ()
 
     @abstractmethod

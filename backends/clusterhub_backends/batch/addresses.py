@@ -13,15 +13,27 @@ def addresses_here() -> tuple[str, ...]:
 
     That of the default route comes first: it is what Dask would take.
     """
+    return tuple(named_addresses_here())
+
+
+def named_addresses_here() -> dict[str, str]:
+    """The same, each with the name of its interface."""
+    found = [(address, name) for name, address in interfaces_here() if not name.startswith(VIRTUAL)]
+    first = _of_the_default_route()
+    return dict(sorted(found, key=lambda entry: entry[0] != first)) or {"127.0.0.1": "lo"}
+
+
+def interfaces_here() -> list[tuple[str, str]]:
+    """The interfaces that are up, each with an IPv4 address of its."""
     import psutil
 
-    stats, found = psutil.net_if_stats(), []
-    for name, entries in psutil.net_if_addrs().items():
-        if name.startswith(VIRTUAL) or not stats[name].isup:
-            continue
-        found += [entry.address for entry in entries if entry.family == socket.AF_INET]
-    first = _of_the_default_route()
-    return tuple(sorted(dict.fromkeys(found), key=lambda address: address != first)) or ("127.0.0.1",)
+    stats = psutil.net_if_stats()
+    return [
+        (name, entry.address)
+        for name, entries in psutil.net_if_addrs().items()
+        for entry in entries
+        if entry.family == socket.AF_INET and name in stats and stats[name].isup
+    ]
 
 
 def _of_the_default_route() -> str:

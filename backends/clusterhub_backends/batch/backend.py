@@ -13,13 +13,16 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from clusterhub import ClusterSpec, ConfigError, Deployment, Document, Feature, Plan, Ref
+from clusterhub import Bytes, ClusterSpec, ConfigError, Deployment, Document, Feature, Finding, Footprint, Plan, Ref
 from clusterhub.backend import Backend
 from clusterhub_backends.batch.commands import run, user
 from clusterhub_backends.batch.driver import Driver, JobState, Submission
 from clusterhub_backends.batch.names import prefix_of, submission_name
+from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.roster import Member
 from clusterhub_backends.batch.script import Shape, body, secret_variables, shape_of
+from clusterhub_backends.batch.submitting import PILOTS
+from clusterhub_backends.batch.summary import jobs_of, submissions, summary
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - as in the contract
 
@@ -36,13 +39,15 @@ class BatchBackend(Backend[O], Generic[O]):
     home = "process"
     features = frozenset(Feature)
     driver: ClassVar[Driver]
+    queue_noun: ClassVar[str] = "queue"
+    """What people call a queue there; the option of that name chooses one."""
 
     def unusable(self) -> str | None:
         """Why there is no batch system here: its commands are missing."""
         missing = [command for command in self.driver.commands if shutil.which(command) is None]
         if not missing:
             return None
-        return f"{', '.join(missing)} not on PATH: this is no login node of {self.driver.system}, or a module is to be loaded"
+        return f"no {', '.join(missing)} on PATH: no login node of {self.driver.system}, or a module is to be loaded"
 
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """This interpreter and the caller's directory for the workers, and a folder for their logs."""
@@ -62,27 +67,33 @@ class BatchBackend(Backend[O], Generic[O]):
             )
         return reasons
 
-    def problems(self, spec: ClusterSpec, options: O) -> Iterable[str]:
-        """What would keep jobs from starting, as far as it can be seen from here."""
-        logs = self.log_folder(spec)
-        existing = next((folder for folder in (logs, *logs.parents) if folder.exists()), Path("/"))
-        if not os.access(existing, os.W_OK):
-            yield f"storage.logs {logs} cannot be written; name a folder that can"
+    def footprint(self, spec: ClusterSpec) -> Footprint:
+        """What a job asks for, with room for what is around its workers."""
+        shape = shape_of(spec)
+        return Footprint(Bytes(shape.memory), Bytes(shape.memory_limit))
+
+    def problems(self, spec: ClusterSpec, options: O) -> Iterable[Finding]:
+        """What would keep jobs from starting, as far as it can be seen from here; asks the batch system."""
+        from clusterhub_backends.batch.doctor import Doctor
+        from clusterhub_backends.batch.surroundings import Surroundings
+
+        yield from Doctor(self.driver, spec, self.wish(options), self.name, self.queue_noun).findings()
+        yield from Surroundings(spec, self.log_folder(spec)).findings()
 
     def plan(self, name: str, spec: ClusterSpec, options: O) -> Plan[O]:
         """The job script as it will be submitted, but for the scheduler's port, which is not known before it listens."""
         spec = _placed(spec)
         plain: Plan[O] = Plan(name=name, backend=self.name, spec=spec, options=options)
-        n = spec.packing.workers_per_job
-        jobs = math.ceil(spec.workers.maximum / n)
         scheme = "tcp" if spec.network.tls is False else "tls"
-        script = self.script(plain, submission_name("0" * 8, 0), max(1, jobs), [f"{scheme}://SCHEDULER:PORT"])
-        more = f" ({jobs * n} ≥ {spec.workers.maximum} workers)" if jobs * n > spec.workers.maximum else ""
-        up_to = "up to " if spec.workers.adapts else ""
-        command = " ".join(self.driver.submit(Submission(name, max(1, jobs), script)).argv)
+        first = submissions(jobs_of(spec), PILOTS, self.driver.largest_array)[0]
+        script = self.script(plain, submission_name("0" * 8, 0), first, [f"{scheme}://SCHEDULER:PORT"])
+
+        def command(count: int) -> str:
+            return " ".join(self.driver.submit(Submission(name, count, script)).argv)
+
         return plain.model_copy(
             update={
-                "summary": f"{up_to}{jobs} {'job' if jobs == 1 else 'jobs'} of {n} workers{more}: {command}",
+                "summary": summary(spec, PILOTS, self.driver.largest_array, command),
                 "documents": (Document(title="job script", text=script, language="bash"),),
             }
         )
@@ -123,6 +134,10 @@ class BatchBackend(Backend[O], Generic[O]):
         for command in self.driver.cancel(ids):
             self.driver.cancelled(await asyncio.to_thread(run, command))
         return ids
+
+    @abstractmethod
+    def wish(self, options: O) -> Wish:
+        """Where jobs would go, for ``check``."""
 
     # The script
 

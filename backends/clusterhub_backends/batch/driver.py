@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from clusterhub import ClusterhubError, QueueFull, SubmitRejected
+from clusterhub_backends.batch.queues import Facts, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +240,11 @@ class Driver(ABC):
     @abstractmethod
     def version(self) -> Command:
         """Asks for the version, for ``check``; its words are shown as they are."""
+
+    def inquiries(self, wish: Wish) -> Sequence[Command]:
+        """Ask what can be known before anything is submitted: of queues, nodes, and this user's limits. Nothing by default."""
+        return ()
+
+    def facts(self, wish: Wish, answers: Sequence[Output | None]) -> Facts:
+        """What the answers to :meth:`inquiries` come to, each None where its command is missing or did not end."""
+        return Facts()

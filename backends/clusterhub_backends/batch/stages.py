@@ -62,7 +62,7 @@ MEANINGS = {
     Stage.ADDRESS: Meaning(
         "no address of the scheduler can be reached from the node",
         "network.interface",
-        "name the interface that nodes reach, or set lifecycle.host: job where they reach no login node",
+        "name the interface that nodes reach; where nothing reaches this login node, use lifecycle.host: job",
     ),
     Stage.LOGS: Meaning(
         "the folder of their logs cannot be written on the node",

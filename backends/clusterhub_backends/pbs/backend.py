@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,9 +15,13 @@ from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
 from clusterhub_backends.batch.jobqueue import JobqueueConfig
+from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.pbs.driver import PbsDriver
 from clusterhub_backends.pbs.jobqueue import PbsDialect
+
+PBS_CONF = Path("/etc/pbs.conf")
+"""What every host of PBS has, unless ``PBS_CONF_FILE`` names another."""
 
 
 def _resources(value: object) -> object:
@@ -71,6 +76,17 @@ class PbsBackend(JobqueueConfig, BatchBackend[PbsOptions]):
     driver = PbsDriver()
     jobqueue = PbsDialect()
     log_index = "^array_index^"
+
+    def unusable(self) -> str | None:
+        """Why there is no PBS here: Grid Engine's commands have the same names."""
+        if os.environ.get("SGE_ROOT") and not (os.environ.get("PBS_CONF_FILE") or PBS_CONF.exists()):
+            return "qsub, qstat and qdel are Grid Engine's here (SGE_ROOT is set): no login node of PBS"
+        return super().unusable()
+
+    def wish(self, options: PbsOptions) -> Wish:
+        """The resources of its chunk say which nodes it can be on."""
+        queues = (options.queue,) if options.queue is not None else ()
+        return Wish.of_us(queues, account=options.account, resources=options.resources)
 
     def directives(self, spec: ClusterSpec, options: PbsOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:
         """One chunk on one node for all workers of a job. PBS exports nothing of the submitter's unless it is told to."""

@@ -25,6 +25,8 @@ from clusterhub_backends.batch.driver import (
     Submission,
     SystemDown,
 )
+from clusterhub_backends.batch.queues import Facts, Wish
+from clusterhub_backends.pbs import queues
 from clusterhub_backends.pbs.limits import tightest
 from clusterhub_backends.pbs.reasons import NEVER, bytes_of, in_our_words
 
@@ -202,6 +204,14 @@ class PbsDriver(Driver):
     def version(self) -> Command:
         """As ``pbs_version = 23.06.06``."""
         return Command(("qstat", "--version"))
+
+    def inquiries(self, wish: Wish) -> Sequence[Command]:
+        """Of queues, nodes and limits; see :mod:`clusterhub_backends.pbs.queues`."""
+        return queues.inquiries(wish)
+
+    def facts(self, wish: Wish, answers: Sequence[Output | None]) -> Facts:
+        """What they come to."""
+        return queues.facts(wish, answers)
 
 
 # Failures

@@ -14,6 +14,7 @@ from clusterhub import ClusterSpec, Frozen
 from clusterhub.spec import Lines
 from clusterhub_backends.batch.backend import BatchBackend, Word
 from clusterhub_backends.batch.jobqueue import JobqueueConfig
+from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.script import MIB, Shape
 from clusterhub_backends.slurm.driver import SlurmDriver
 from clusterhub_backends.slurm.jobqueue import SlurmDialect
@@ -56,6 +57,7 @@ class SlurmBackend(JobqueueConfig, BatchBackend[SlurmOptions]):
     options_type = SlurmOptions
     driver = SlurmDriver()
     jobqueue = SlurmDialect()
+    queue_noun = "partition"
     log_index = "%a"
 
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -66,6 +68,11 @@ class SlurmBackend(JobqueueConfig, BatchBackend[SlurmOptions]):
         exported = {option: os.environ[name] for option, name in EXPORTED.items() if os.environ.get(name)}
         supplied = super().defaults(given)
         return {**supplied, self.name: exported} if exported else supplied
+
+    def wish(self, options: SlurmOptions) -> Wish:
+        """A list of partitions is SLURM's way to let it choose."""
+        partitions = tuple(name.strip() for name in (options.partition or "").split(",") if name.strip())
+        return Wish.of_us(partitions, account=options.account, qos=options.qos)
 
     def directives(self, spec: ClusterSpec, options: SlurmOptions, name: str, shape: Shape, log: Path) -> Iterator[str]:
         """One job on one node. Nothing of the submitter's environment is exported but what the profile says.

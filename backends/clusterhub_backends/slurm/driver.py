@@ -23,6 +23,8 @@ from clusterhub_backends.batch.driver import (
     Submission,
     SystemDown,
 )
+from clusterhub_backends.batch.queues import Facts, Wish
+from clusterhub_backends.slurm import queues
 from clusterhub_backends.slurm.limits import is_told, questions, tightest
 from clusterhub_backends.slurm.reasons import decides, in_our_words, is_stuck
 from clusterhub_backends.slurm.refusals import DOWN, away, names_its_limit, refusal_of
@@ -169,6 +171,14 @@ class SlurmDriver(Driver):
     def version(self) -> Command:
         """As ``slurm 22.05.8``."""
         return Command(("sbatch", "--version"))
+
+    def inquiries(self, wish: Wish) -> Sequence[Command]:
+        """Of partitions, nodes, limits and accounts; see :mod:`clusterhub_backends.slurm.queues`."""
+        return queues.inquiries(wish)
+
+    def facts(self, wish: Wish, answers: Sequence[Output | None]) -> Facts:
+        """What they come to."""
+        return queues.facts(wish, answers)
 
 
 def _raise_if_down(output: Output) -> None:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from clusterhub.backend import Backend, Feature, Footprint
 from clusterhub.display.words import counted
 from clusterhub.quantities import Bytes
 from clusterhub.spec import ClusterSpec, Workers
 
+DECIDERS = {
+    "given": "as given", "default": "no node is described",
+    "cores": "cores decide", "memory": "memory decides", "gpus": "GPUs decide",
+}  # fmt: skip
+"""How it is said what decides the number of workers in a job."""
 
-def in_all(spec: ClusterSpec) -> str:
+
+def in_all(spec: ClusterSpec, backend: Backend[Any]) -> str:
     """One line: how workers fill a job and how many jobs that makes, or, where there are no jobs, the total."""
-    jobs = spec.node is not None or spec.job.workers_per_job is not None
-    return " · ".join([_one_job(spec), _jobs(spec)] if jobs else [_total(spec)])
+    if Feature.WORKERS_PER_JOB in backend.features:
+        return " · ".join([_one_job(spec, backend.footprint(spec)), _jobs(spec)])
+    return _total(spec)
 
 
-def asked_for(spec: ClusterSpec, target: Workers) -> str:
-    """``24 workers, 4 cores and 16 GiB each; 4 jobs of 6 workers; walltime 12h``."""
+def asked_for(spec: ClusterSpec, target: Workers, *, in_jobs: bool = False) -> str:
+    """``24 workers, 4 cores and 16 GiB each; 4 jobs of 6 workers; walltime 12h``.
+
+    Jobs are told of where the spec speaks of how they are filled, or workers come ``in_jobs`` anyway.
+    """
     worker = spec.worker
     shape = [_cores(worker.cores), worker.memory.about(), *([counted(worker.gpus, "GPU")] if worker.gpus else [])]
     number = f"{target} workers, as the load asks," if target.adapts else f"{counted(target.maximum, 'worker')},"
     parts = [f"{number} {', '.join(shape[:-1])} and {shape[-1]}{'' if target.maximum == 1 else ' each'}"]
-    if spec.node is not None or spec.job.workers_per_job is not None:
+    if in_jobs or spec.node is not None or spec.job.workers_per_job is not None:
         n = spec.packing.workers_per_job
         parts.append(f"{counted(math.ceil(target.maximum / n), 'job')} of {counted(n, 'worker')}")
     if spec.job.walltime is not None:
@@ -29,17 +41,20 @@ def asked_for(spec: ClusterSpec, target: Workers) -> str:
     return "; ".join(parts)
 
 
-def _one_job(spec: ClusterSpec) -> str:
-    packing = spec.packing
+def _one_job(spec: ClusterSpec, footprint: Footprint) -> str:
+    packing, memory = spec.packing, footprint.memory
     n = packing.workers_per_job
-    cores, memory = spec.worker.cores * n, Bytes(spec.worker.memory * n)
-    decided = {"given": "as given", "default": "by default"}.get(packing.decided_by, f"{packing.decided_by} decides")
+    cores = spec.worker.cores * n
     if spec.node is None:
-        return f"one job: {counted(n, 'worker')} ({decided}), {_cores(cores)}, {memory.about()}"
-    parts = [f"{cores:g} of {spec.node.cores} cores", _of(memory, spec.node.memory)]
+        parts = [_cores(cores), memory.about()]
+    else:
+        parts = [f"{cores:g} of {spec.node.cores} cores", _of(memory, spec.node.memory)]
+    if footprint.worker_memory < spec.worker.memory:  # the job fills its node, and something runs around the workers
+        parts[-1] += f" ({footprint.worker_memory.about()} for each worker)"
     if spec.worker.gpus:
-        parts.append(f"{spec.worker.gpus * n} of {spec.node.gpus} GPUs")
-    return f"one job: {counted(n, 'worker')} ({decided}), {', '.join(parts)}"
+        gpus = spec.worker.gpus * n
+        parts.append(f"{gpus} of {counted(spec.node.gpus, 'GPU')}" if spec.node is not None else counted(gpus, "GPU"))
+    return f"one job: {counted(n, 'worker')} ({DECIDERS[packing.decided_by]}), {', '.join(parts)}"
 
 
 def _of(part: Bytes, whole: Bytes) -> str:

@@ -13,7 +13,7 @@ from clusterhub.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_OF_A_PROFILE = frozenset({"profile", "name", "keep", "start", "on_step"})
+NOT_OF_A_PROFILE = frozenset({"profile", "name", "keep", "start", "patience", "on_step", "on_news"})
 """Parameters of the functions that overrides are handed to: as keys of ``--set`` they would change their meaning."""
 
 
@@ -64,6 +64,21 @@ class Count(click.ParamType):  # type: ignore[type-arg] # not generic before cli
             self.fail(f"{value!r} is no number of workers; write 20, or a range as 0..200", param, ctx)
         low, high = match.groups()
         return int(low) if high is None else {"minimum": int(low), "maximum": int(high)}
+
+
+class Patience(click.ParamType):  # type: ignore[type-arg] # not generic before click 8.4
+    """``30m``, as seconds."""
+
+    name = "T"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, from what a profile would call a duration."""
+        from clusterhub.quantities import Duration
+
+        try:
+            return float(Duration.parse(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}", param, ctx)
 
 
 def override_options(function: F) -> F:

@@ -51,7 +51,7 @@ def _as_data(resolved: Resolved) -> dict[str, Any]:
             {"key": leaf.path, "text": leaf.text, "origin": leaf.origin, "default": leaf.is_default}
             for leaf in resolved.leaves()
         ],
-        "in_all": in_all(resolved.spec),
+        "in_all": in_all(resolved.spec, resolved.backend),
         "unused": [
             {"key": problem.path, "text": problem.written, "origin": problem.origin, "reason": problem.message}
             for problem in resolved.unused
@@ -69,7 +69,7 @@ def _say_shown(resolved: Resolved, with_unset: bool) -> None:
     leaves = [leaf for leaf in resolved.leaves() if leaf.path not in HEADLINE_KEYS]
     shown = [leaf for leaf in leaves if with_unset or not (leaf.is_default and leaf.text in UNSET)]
     say_table(Table([Column()] * 3, [[leaf.path, leaf.text, leaf.origin] for leaf in shown], indent=2))
-    say(in_all(resolved.spec))
+    say(in_all(resolved.spec, resolved.backend))
     if resolved.unused:
         say("of the dask config this has no effect here:")
         rows = [[f"{problem.path} = {problem.written}", problem.origin, problem.message] for problem in resolved.unused]

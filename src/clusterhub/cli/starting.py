@@ -12,7 +12,7 @@ from clusterhub.errors import ClusterGone, ClusterhubError
 from . import outcome
 from .arithmetic import asked_for
 from .names import dashboard_line, info_of, place, what_next
-from .options import debug_option, override_options, overrides, profile_argument
+from .options import Patience, debug_option, override_options, overrides, profile_argument
 from .outcome import INTERRUPTED
 from .output import say, say_marked, tell_line
 
@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from clusterhub.backend import Plan
     from clusterhub.cluster import Cluster
     from clusterhub.spec import Workers
-
-
-class Patience(click.ParamType):  # type: ignore[type-arg] # not generic before click 8.4
-    """``30m``, as seconds."""
-
-    name = "T"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds, from what a profile would call a duration."""
-        from clusterhub.quantities import Duration
-
-        try:
-            return float(Duration.parse(value))
-        except ValueError as error:
-            self.fail(f"{value!r} is {error}", param, ctx)
 
 
 @click.command(short_help="Start a cluster that lives until it is told to end.")
@@ -146,7 +131,7 @@ def _awaited(cluster: Cluster, timeout: float | None) -> int:
 
 def _say_head(plan: Plan[Any], target: Workers, host: str) -> None:
     say(place(plan.name, plan.profile, plan.backend, host))
-    say(f"  {asked_for(plan.spec, target)}")
+    say(f"  {asked_for(plan.spec, target, in_jobs=plan.unit_noun == 'job')}")
 
 
 def _this_host() -> str:

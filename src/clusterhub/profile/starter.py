@@ -11,12 +11,16 @@ from clusterhub import registry
 from clusterhub.errors import BackendUnavailable, ConfigError
 from clusterhub.profile import here
 from clusterhub.profile.converting import Converted
-from clusterhub.profile.fields import keys_of
 from clusterhub.profile.sources import shown_path, user_file
 from clusterhub.quantities import Bytes
 
 HERE = "here"
 """The profile of this machine."""
+_OPTIONS = {
+    "pbs": ("{queue: NAME, account: NAME}", "where to, and who pays; qstat -Q lists the queues"),
+    "slurm": ("{partition: NAME, account: NAME}", "where to, and who pays; sinfo lists the partitions"),
+}
+"""The options of a backend that most people need, and what they mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +126,22 @@ def _local(found: Found) -> str:
 def _batch(found: Found) -> str:
     system = found.batch_system or "SLURM"
     backend = here.BACKENDS.get(system)
-    seen = f"{system} commands were found here" if found.batch_system else "for a batch system"
+    seen = f"{system} commands were found here" if found.batch_system else f"for a batch system: {system}"
     if backend is None:
         return f"  # {seen}; clusterhub has no backend for it yet. See: clusterhub backends\n"
+    options, meaning = _OPTIONS[backend]
     text = f"""\
-  batch:                                 # {seen}
+  batch:                                 # {seen}; see whether it fits: clusterhub check batch
     backend: {backend}
     workers: {{minimum: 0, maximum: 20}}   # a range: the cluster adapts to its load
-    worker: {{cores: 4, memory: 16 GiB}}   # of one worker
-    job: {{walltime: 12h}}
+    worker: {{cores: 4, memory: 16 GiB}}   # of one worker; a job asks for a little more, for what runs around it
+    job: {{walltime: 2h}}                  # of one job; its successor comes before it ends, and short ones start sooner
     # node: {{cores: 24, memory: 120 GiB}} # what one node offers: how many workers share a job follows from it
-    # environment: {{setup: [module load conda], python: /path/to/env/bin/python}}
-    # {backend}: {{{_queue_option(backend)}: ..., account: ...}} # the options of {backend} itself
+    # environment:
+    #   python: /path/to/env/bin/python  # by default the one that runs clusterhub; nodes must see it
+    #   setup: [module load conda]       # lines of shell before the worker starts
+    # storage: {{logs: ~/clusterhub-logs}} # a folder that nodes can write
+    # {backend}: {options}{" " * max(1, 33 - len(backend) - len(options))}# {meaning}
 """
     return _live(text, backend, wanted=bool(found.batch_system))
 
@@ -165,15 +173,6 @@ def _live(text: str, backend: str, *, wanted: bool) -> str:
         return text
     hint = "" if backend in registry.candidates() else f'  # needs: pip install "clusterhub[{backend}]"\n'
     return hint + "".join(f"  # {line[2:]}\n" for line in text.splitlines())
-
-
-def _queue_option(backend: str) -> str:
-    """What the backend calls a queue."""
-    try:
-        known = keys_of(registry.backend(backend).options_type)
-    except BackendUnavailable:
-        known = {}
-    return "partition" if "partition" in known else "queue"
 
 
 def _complete(backend: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import clusterhub
-from clusterhub.backend import CONTRACT, Feature, Plan, SupportsAttach
+from clusterhub.backend import CONTRACT, Feature, Finding, Plan, SupportsAttach
 from clusterhub.errors import ConfigError, Unsupported
 from clusterhub.testing.base import Base
 
@@ -55,6 +55,22 @@ class Declarations(Base):
         assert plan.summary
         assert plan.documents
         assert all(document.title and document.text for document in plan.documents)
+
+    def test_what_check_finds_is_told_in_words(self) -> None:
+        resolved = self.resolved()
+        resolved.backend.load()
+        for found in resolved.backend.problems(resolved.spec, resolved.options):
+            if isinstance(found, Finding):
+                assert found.mark in ("ok", "warn", "fail")
+                assert found.title == " ".join(found.title.split()), "a title is on one line"
+            else:
+                assert found.strip(), "a sentence says something"
+
+    def test_one_unit_asks_for_the_memory_of_its_workers_and_more(self) -> None:
+        resolved = self.resolved()
+        footprint = resolved.backend.footprint(resolved.spec)
+        assert 0 < footprint.worker_memory <= resolved.spec.worker.memory
+        assert footprint.memory >= footprint.worker_memory * self.per_unit()
 
     def test_the_same_spec_gives_the_same_plan(self) -> None:
         resolved = self.resolved()

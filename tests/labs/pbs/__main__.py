@@ -54,7 +54,7 @@ def up(settings: dict[str, object]) -> None:
 
 def _commands(lab: Path) -> None:
     (lab / "bin").mkdir(exist_ok=True)
-    for name in ("qsub", "qstat", "qdel", "qalter"):
+    for name in ("qsub", "qstat", "qdel", "qalter", "pbsnodes"):
         path = lab / "bin" / name
         client = HERE / "client.py"
         path.write_text(

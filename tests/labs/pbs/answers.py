@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labs.pbs import show, submission
-from labs.pbs.jobs import Job, Run, queue_attributes, state_count
+from labs.pbs.jobs import Job, Node, Run, queue_attributes, state_count
 from labs.pbs.submission import Refused
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Answers:
             return self.qsub(argv, asked, stdin)
         if asked["command"] == "qalter":
             return self.qalter(argv)
+        if asked["command"] == "pbsnodes":
+            return answer(show.nodes((node.name, self._node(node)) for node in self.server.nodes))
         return self.qstat(argv) if asked["command"] == "qstat" else self.qdel(argv)
 
     def qsub(self, argv: Sequence[str], asked: Mapping[str, Any], stdin: str | None) -> Answer:
@@ -54,9 +58,7 @@ class Answers:
     def qstat(self, argv: Sequence[str]) -> Answer:
         flags, user, operands = _options(argv)
         if flags & set("Q"):
-            return answer(
-                show.queues((q.name, queue_attributes(q, self.server.states(q))) for q in self._queues(operands))
-            )
+            return self._queues(operands)
         if "B" in flags:
             return answer(show.server(self.server.name, self._server()))
         if "f" in flags and flags & set("auq"):
@@ -83,8 +85,12 @@ class Answers:
             shown = show.table(jobs)
         return answer(shown, stderr, code)
 
-    def _queues(self, names: Sequence[str]) -> list[Any]:
-        return [queue for name, queue in self.server.queues.items() if not names or name in names]
+    def _queues(self, names: Sequence[str]) -> Answer:
+        known = self.server.queues
+        unknown = "".join(f"qstat: Unknown queue {name}\n" for name in names if name not in known)
+        asked = [known[name] for name in names or known if name in known]
+        shown = show.queues((queue.name, queue_attributes(queue, self.server.states(queue))) for queue in asked)
+        return answer(shown, unknown, UNKNOWN_QUEUE if unknown else 0)
 
     def _server(self) -> dict[str, str]:
         config, states = self.server.config, self.server.states()
@@ -99,10 +105,61 @@ class Answers:
             "state_count": state_count(states),
             "default_queue": config["default_queue"],
             **limits,
+            "log_events": "511",
+            "mailer": "/usr/sbin/sendmail",
+            "mail_from": "adm",
+            "query_other_jobs": "True",
+            "resources_default.ncpus": "1",
+            "default_chunk.ncpus": "1",
+            "scheduler_iteration": "10",
+            "flatuid": "True",
+            "resv_enable": "True",
             "node_fail_requeue": str(int(config["node_fail_requeue"] or 0)),
             "max_array_size": str(config["max_array_size"]),
+            "resend_term_delay": "5",
+            "pbs_license_min": "0",
+            "pbs_license_max": "2147483647",
+            "pbs_license_linger_time": "31536000",
+            "license_count": "Avail_Global:1000000 Avail_Local:1000000 Used:0 High_Use:0",
             "pbs_version": config["version"],
+            "eligible_time_enable": "False",
             "job_history_enable": str(config["history"]),
+            "job_history_duration": "24:00:00",
+            "max_concurrent_provision": "5",
+            "clear_topjob_estimates_enable": "False",
+            "power_provisioning": "False",
+            "max_job_sequence_id": "9999999",
+        }
+
+    def _node(self, node: Node) -> dict[str, str]:
+        """As pbsnodes shows it. Its cores and memory are figures; the machine has what it has."""
+        config = self.server.config
+        cpus, mem = node.ncpus - node.free_cpus, node.mem - node.free_mem
+        runs = [(run.id, slot) for run in self.server.active() for place, slot, _ in run.places if place is node]
+        busy = {"jobs": ", ".join(f"{id_}/{slot}" for id_, slot in runs)} if runs else {}
+        return {
+            "Mom": f"{node.name}.{config['domain']}",
+            "Port": "15002",
+            "pbs_version": config["version"],
+            "ntype": "PBS",
+            "state": "state-unknown,down" if not node.up else "free" if node.free_cpus else "job-busy",
+            "pcpus": str(os.cpu_count()),
+            **busy,
+            "resources_available.arch": "linux",
+            "resources_available.host": node.name,
+            "resources_available.mem": submission.size_text(node.mem),
+            "resources_available.ncpus": str(node.ncpus),
+            "resources_available.vnode": node.name,
+            "resources_assigned.accelerator_memory": "0kb",
+            "resources_assigned.hbmem": "0kb",
+            "resources_assigned.mem": f"{mem // 1024 if node.up else 0}kb",
+            "resources_assigned.naccelerators": "0",
+            "resources_assigned.ncpus": str(cpus if node.up else 0),
+            "resources_assigned.vmem": "0kb",
+            "resv_enable": "True",
+            "sharing": "default_shared",
+            "license": "l",
+            "last_state_change_time": time.ctime(self.server.born),
         }
 
     def _whole(self, id_: str) -> str:

@@ -1,4 +1,4 @@
-"""``qsub``, ``qstat`` and ``qdel``: each hands its arguments to the server and prints what that answers."""
+"""``qsub``, ``qstat``, ``qdel`` and ``pbsnodes``: each hands its arguments to the server and prints what that answers."""
 
 import json
 import os
@@ -33,6 +33,9 @@ def refused(command: str, folder: str) -> int:
     known = wanted in (name, *config.get("nodes", ("pbsn1", "pbsn2")))
     number = 15010 if known else 15008
     print("Connection refused" if known else "Unknown Host.", file=sys.stderr)
+    if command == "pbsnodes":
+        print(f"{command}: cannot connect to server {wanted}, error={number}", file=sys.stderr)
+        return 1
     print(f"{command}: cannot connect to server {wanted} (errno={number})", file=sys.stderr)
     return 255 if command == "qstat" else number % 256
 

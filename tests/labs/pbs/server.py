@@ -82,6 +82,7 @@ class Server:
         self.number: int = CONFIG["next"] - 1
         self.lose: dict[str, str] = {}
         self.answers = Answers(self)
+        self.born = time.time()
         self._cycle: asyncio.TimerHandle | None = None
         self._polling = False
         self._listener: asyncio.Server | None = None

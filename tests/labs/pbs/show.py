@@ -117,13 +117,23 @@ def _user(job: Attributes) -> str:
 
 
 def queues(found: Iterable[tuple[str, Attributes]]) -> str:
-    """``qstat -Q -f``, and of a server likewise ``-B -f``."""
-    return "".join(
-        f"{title}: {name}\n" + "".join(f"    {key} = {value}\n" for key, value in attributes.items()) + "\n"
-        for (title, name), attributes in ((("Queue", name), attributes) for name, attributes in found)
-    )
+    """``qstat -Q -f``."""
+    return "".join(_listed(f"Queue: {name}", attributes) for name, attributes in found)
 
 
 def server(name: str, attributes: Attributes) -> str:
     """``qstat -B -f``."""
-    return f"Server: {name}\n" + "".join(f"    {key} = {value}\n" for key, value in attributes.items()) + "\n"
+    return _listed(f"Server: {name}", attributes)
+
+
+def _listed(head: str, attributes: Attributes) -> str:
+    lines = [f"    {name} = {wrapped(name, value)}\n" for name, value in attributes.items()]
+    return f"{head}\n{''.join(lines)}\n"
+
+
+def nodes(found: Iterable[tuple[str, Attributes]]) -> str:
+    """``pbsnodes -a``, which breaks no line."""
+    return "".join(
+        f"{name}\n" + "".join(f"     {key} = {value}\n" for key, value in attributes.items()) + "\n"
+        for name, attributes in found
+    )

@@ -69,18 +69,40 @@ def test_the_text_form_of_every_record(name):
 
 
 def test_the_tables():
-    jobs = []
-    for id_, record in json.loads(text("qstat_all.json"))["Jobs"].items():
-        flat = {}
-        for key, value in record.items():
-            parts = {f"{key}.{part}": leaf for part, leaf in value.items()} if isinstance(value, dict) else {key: value}
-            flat |= {name: str(leaf) for name, leaf in parts.items()}
-        jobs.append((id_, flat))
+    jobs = [(id_, flat(record)) for id_, record in json.loads(text("qstat_all.json"))["Jobs"].items()]
     head = "\n\npbshost: \n"
     plain, alternative, comments, _ = text("qstat_table.txt").split(head)
     assert show.table(jobs) == plain
     assert show.alternative("pbshost", jobs) == f"{head[1:]}{alternative}"
     assert show.alternative("pbshost", jobs, comments=True) == f"{head[1:]}{comments}"
+
+
+def flat(record):
+    """A record of JSON as the text forms have it: ``resources_max.walltime``, and everything a text."""
+    found = {}
+    for key, value in record.items():
+        parts = {f"{key}.{part}": leaf for part, leaf in value.items()} if isinstance(value, dict) else {key: value}
+        found |= {name: str(leaf) for name, leaf in parts.items()}
+    return found
+
+
+def shown(text, indent):
+    """The records of a text form by name, their attributes in order; a long line goes on behind a tab."""
+    found, record = {}, {}
+    for line in text.replace("\n\t", "").splitlines():
+        if line and not line.startswith(" "):
+            record = found[line.rpartition(": ")[2]] = {}
+        elif line:
+            name, _, value = line.removeprefix(" " * indent).partition(" = ")
+            record[name] = value
+    return found
+
+
+def test_a_line_is_broken_where_pbs_breaks_it():
+    """As two sites show the same attribute of their queues in public."""
+    states = "Transit:0 Queued:0 Held:{} Waiting:0 Running:{} Exiting:0 Begun:{} "
+    assert show.wrapped("state_count", states.format(1, 4, 0)).endswith("Exiting:0 Begun\n\t:0 ")
+    assert show.wrapped("state_count", states.format(11, 105, 1)).endswith("Exiting:0 Be\n\tgun:1 ")
 
 
 # A server that starts nothing
@@ -109,6 +131,39 @@ def idle(folders):
     lab.up(nodes=NODES, scheduling=False)
     yield lab
     lab.down()
+
+
+def test_the_queues_as_they_were_recorded(idle):
+    recorded = {name: flat(record) for name, record in json.loads(text("qstat_Qf.json"))["Queue"].items()}
+    told = shown(idle.run("qstat", "-Q", "-f").stdout, 4)
+    assert [(name, list(record.items())) for name, record in told.items()] == [
+        (name, list(record.items())) for name, record in recorded.items()
+    ]
+    assert shown(idle.run("qstat", "-Q", "-f", "short").stdout, 4) == {"short": recorded["short"]}
+    unknown = idle.run("qstat", "-Q", "-f", "nosuch")
+    assert (unknown.returncode, unknown.stdout, unknown.stderr) == (170, "", "qstat: Unknown queue nosuch\n")
+
+
+def test_the_server_as_it_was_recorded(idle):
+    recorded = {name: flat(record) for name, record in json.loads(text("qstat_Bf.json"))["Server"].items()}
+    told = shown(idle.run("qstat", "-B", "-f").stdout, 4)
+    differs = {"server_state": "Idle", "scheduling": "False", "node_fail_requeue": "1"}  # as this one is set up
+    assert told == {name: record | differs for name, record in recorded.items()}
+    assert list(told["pbshost"]) == list(recorded["pbshost"])
+
+
+def test_the_nodes_as_they_were_recorded(idle):
+    recorded = {name: flat(record) for name, record in json.loads(text("pbsnodes_av.json"))["nodes"].items()}
+    told = shown(idle.run("pbsnodes", "-av").stdout, 5)
+    for name, record in told.items():
+        moment = time.strptime(record.pop("last_state_change_time"))  # a number of seconds in JSON
+        assert moment.tm_year >= 2024
+        # JSON leaves out what is assigned to nobody; and the processors are this machine's.
+        told[name] = {key: value for key, value in record.items() if not key.startswith("resources_assigned.")}
+        told[name]["pcpus"] = recorded[name]["pcpus"]
+        del recorded[name]["last_state_change_time"]
+    assert told == recorded
+    assert [list(record) for record in told.values()] == [list(record) for record in recorded.values()]
 
 
 def masked(shown):

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from clusterhub.backend import Document, NoOptions, Plan
+from clusterhub.api.checking import CheckReport
+from clusterhub.backend import Document, Finding, NoOptions, Plan
 from clusterhub.cli import clusterhub
 from clusterhub.display import Report
 from clusterhub.errors import ConfigError, Problem
 from clusterhub.spec import ClusterSpec, Job, Node, Worker, Workers
+from clusterhub_backends.pbs import PbsBackend
 
 HAL = ClusterSpec(
     backend="pbs",
@@ -69,7 +71,7 @@ class Profiles(ModuleType):
         ]
         return SimpleNamespace(
             profile=profile,
-            backend=SimpleNamespace(name="pbs"),
+            backend=PbsBackend(),
             spec=self.spec,
             leaves=lambda: leaves,
             as_yaml=lambda: "hal:\n  backend: pbs\n",
@@ -133,15 +135,22 @@ class Api(ModuleType):
         )
 
     def check(
-        self, profile: str, *, start: bool = False, on_step: Callable[..., None] | None = None, **overrides: Any
-    ) -> SimpleNamespace:
+        self,
+        profile: str,
+        *,
+        start: bool = False,
+        on_step: Callable[..., None] | None = None,
+        on_news: Callable[[str], None] | None = None,
+        **overrides: Any,
+    ) -> CheckReport:
         self.asked.append((profile, overrides | {"start": start}))
-        steps = [SimpleNamespace(mark=mark, title=title, text=text) for mark, title, text in self.steps]
+        steps = [Finding(*step) for step in self.steps]  # type: ignore[arg-type]
+        if on_news and start:
+            on_news("job 27.hal is pending: needs 24 free cores, 6 are free")
         for step in steps:
             if on_step:
                 on_step(step)
-        ok = all(step.mark != "fail" for step in steps)
-        return SimpleNamespace(profile=profile, backend="pbs", steps=tuple(steps), ok=ok)
+        return CheckReport(profile, "pbs", tuple(steps))
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from clusterhub.backend import Backend
 from clusterhub.cli.arithmetic import in_all
 from clusterhub.spec import ClusterSpec, Job, Limits, Node, Worker, Workers
+from clusterhub_backends.local import LocalBackend
+from clusterhub_backends.pbs import PbsBackend
+from clusterhub_backends.slurm import SlurmBackend
 
 from .conftest import HAL
 
@@ -20,7 +24,8 @@ def test_show_gives_every_value_with_its_origin_and_the_arithmetic(hub: Hub) -> 
         "hal · pbs · CNES HAL, PBS Pro",
         "  worker.memory  60 GiB  ~/.clusterhub.yaml:8",
         "  network.tls    true    default",
-        "one job: 2 workers (memory decides), 8 of 24 cores, 120 of 120 GiB · 100 jobs for up to 200 workers",
+        "one job: 2 workers (memory decides), 8 of 24 cores, 120 of 120 GiB (59.8 GiB for each worker)"
+        " · 100 jobs for up to 200 workers",
         "1 more key not set: clusterhub show hal --all",
     ]
     assert "storage.logs" in hub("show", "hal", "--all").stdout
@@ -61,27 +66,39 @@ def test_plan_prints_what_would_be_sent(hub: Hub, api: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("backend", "spec", "words"),
     [
-        (HAL.model_copy(update={"workers": Workers.exactly(5)}), "3 jobs for 5 workers (6 would fit)"),
-        (HAL.model_copy(update={"limits": Limits(workers=300)}), "your limit is 300 workers"),
+        (PbsBackend(), HAL.model_copy(update={"workers": Workers.exactly(5)}), "3 jobs for 5 workers (6 would fit)"),
+        (PbsBackend(), HAL.model_copy(update={"limits": Limits(workers=300)}), "your limit is 300 workers"),
         (
+            SlurmBackend(),
             ClusterSpec(job=Job(workers_per_job=6), worker=Worker(cores=4, memory="16 GiB"), workers=24),
-            "one job: 6 workers (as given), 24 cores, 96 GiB · 4 jobs for 24 workers",
+            "one job: 6 workers (as given), 24 cores, 96.7 GiB · 4 jobs for 24 workers",
         ),
         (
+            SlurmBackend(),
             ClusterSpec(worker=Worker(gpus=1), node=Node(cores=8, memory="64 GiB", gpus=2), workers=2),
-            "one job: 2 workers (gpus decides), 2 of 8 cores, 8 of 64 GiB, 2 of 2 GPUs · 1 job for 2 workers",
+            "one job: 2 workers (GPUs decide), 2 of 8 cores, 8.31 of 64 GiB, 2 of 2 GPUs · 1 job for 2 workers",
         ),
-        (ClusterSpec(workers=4), "in all: 4 workers, 4 cores, 16 GiB"),
-        (ClusterSpec(workers=1, worker=Worker(cores=0.5)), "in all: 1 worker, 0.5 cores, 4 GiB"),
-        (ClusterSpec(), "in all: up to 10 workers, 10 cores, 40 GiB"),
-        (ClusterSpec(workers=0), "in all: 0 workers, 0 cores"),
-        (HAL.model_copy(update={"worker": Worker(memory="500 MiB")}), "11.7 of 120 GiB"),
+        (
+            SlurmBackend(),
+            ClusterSpec(worker=Worker(cores=4, gpus=1), node=Node(cores=8, memory="64 GiB", gpus=8), workers=2),
+            "one job: 2 workers (cores decide)",
+        ),
+        (
+            PbsBackend(),
+            ClusterSpec(workers=1, worker=Worker(gpus=1)),
+            "one job: 1 worker (no node is described), 1 core, 4.22 GiB, 1 GPU · 1 job for 1 worker",
+        ),
+        (PbsBackend(), HAL.model_copy(update={"worker": Worker(memory="500 MiB")}), "14.1 of 120 GiB"),
+        (LocalBackend(), ClusterSpec(workers=4), "in all: 4 workers, 4 cores, 16 GiB"),
+        (LocalBackend(), ClusterSpec(workers=1, worker=Worker(cores=0.5)), "in all: 1 worker, 0.5 cores, 4 GiB"),
+        (LocalBackend(), ClusterSpec(), "in all: up to 10 workers, 10 cores, 40 GiB"),
+        (LocalBackend(), ClusterSpec(workers=0), "in all: 0 workers, 0 cores"),
     ],
 )
-def test_the_arithmetic(spec: ClusterSpec, words: str) -> None:
-    assert words in in_all(spec)
+def test_the_arithmetic(backend: Backend[Any], spec: ClusterSpec, words: str) -> None:
+    assert words in in_all(spec, backend)
 
 
 def test_check_prints_each_step_and_the_verdict(hub: Hub, api: Any) -> None:
@@ -94,6 +111,15 @@ def test_check_prints_each_step_and_the_verdict(hub: Hub, api: Any) -> None:
         "everything works",
     ]
     assert api.asked == [("hal", {"start": True})]
+    # About the work, and so not among the results.
+    assert result.stderr == "  ·                   job 27.hal is pending: needs 24 free cores, 6 are free\n"
+
+
+def test_a_start_is_waited_for_as_long_as_one_says(hub: Hub, api: Any) -> None:
+    assert hub("check", "hal", "--start", "--timeout", "30m").exit_code == 0
+    assert api.asked == [("hal", {"start": True, "patience": 1800.0})]
+    refused = hub("check", "hal", "--timeout", "30m")
+    assert (refused.exit_code, "add --start" in refused.stderr) == (2, True)
 
 
 def test_a_problem_found_is_a_failure(hub: Hub, api: Any) -> None:
@@ -122,5 +148,5 @@ def test_check_for_programs(hub: Hub, api: Any) -> None:
         "profile": "hal",
         "backend": "pbs",
         "ok": False,
-        "steps": [{"mark": "fail", "title": "python", "text": "not there"}],
+        "steps": [{"mark": "fail", "title": "python", "text": "not there", "because": ""}],
     }

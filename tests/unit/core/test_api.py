@@ -9,8 +9,10 @@ import psutil
 import pytest
 
 import clusterhub
-from clusterhub.api.checking import CheckReport, Step, version_differences
-from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
+from clusterhub.api.checking import CheckReport
+from clusterhub.api.trial import version_differences
+from clusterhub.backend import Finding
+from clusterhub.errors import BackendUnavailable, ClusterhubError, ConfigError, Unsupported
 from clusterhub.spec import ClusterSpec
 
 SHAPE: dict[str, Any] = {"worker": {"cores": 1, "memory": "512 MiB"}}
@@ -142,7 +144,7 @@ def marks(report: CheckReport) -> dict[str, str]:
 def test_a_profile_that_is_fine_passes_every_step_and_starts_nothing(backend):
     before = psutil.Process().children(recursive=True)
     report = clusterhub.check(backend, workers=1, **SHAPE)
-    assert marks(report) == {"config": "ok", "backend": "ok", "features": "ok", "plan": "ok"}
+    assert marks(report) == {"config": "ok", "backend": "ok", "plan": "ok"}
     assert psutil.Process().children(recursive=True) == before
 
 
@@ -152,14 +154,29 @@ def test_with_start_one_worker_really_computes(backend, said):
     assert report.ok
     assert {"one worker": "ok", "versions": "ok"}.items() <= marks(report).items()
     worker = next(step for step in report.steps if step.title == "one worker")
-    assert all(stage in worker.text for stage in ("scheduler up", "connected", "result", "gone"))
+    stages = [part.rsplit(" ", 2)[0] for part in worker.text.split(" · ")]
+    assert stages[0] == "scheduler up"
+    assert [stage.split()[0] for stage in stages[-3:]] == ["connected", "result", "gone"]
+
+
+def test_a_worker_that_waits_in_the_queue_is_told_of_and_withdrawn_in_the_end():
+    news: list[str] = []
+    report = clusterhub.check(
+        "simulated", start=True, patience=3, on_news=news.append, simulated={"fault": "holds"}, **SHAPE
+    )
+    assert report.steps[-1].mark == "fail"
+    first, *_, last = report.steps[-1].text.splitlines()
+    assert "is still pending after 3s: " in first
+    assert last == "it was withdrawn; wait longer with: clusterhub check simulated --start --timeout 1m"
+    assert [line.split(":")[0].rpartition(" is ")[2] for line in news] == ["pending"]
+    assert len(clusterhub.clusters()) == 0
 
 
 def test_a_worker_that_cannot_start_is_a_failed_step_with_its_cause():
     report = clusterhub.check("simulated", start=True, workers=1, simulated={"fault": "bad-python"}, **SHAPE)
     assert not report.ok
     assert "their python does not exist" in report.steps[-1].text
-    assert str(report).endswith("something is wrong; see the steps marked ✘")
+    assert str(report).endswith("\n1 problem")
 
 
 def test_what_cannot_be_honoured_is_a_failed_step_and_the_last():
@@ -193,14 +210,74 @@ def test_a_profile_that_cannot_be_resolved_raises_all_its_problems(home):
 
 
 def test_steps_are_told_as_they_come():
-    told: list[Step] = []
+    told: list[Finding] = []
     report = clusterhub.check("simulated", on_step=told.append)
     assert tuple(told) == report.steps
 
 
 def test_a_report_reads_like_a_doctors():
-    report = CheckReport("hal", "pbs", (Step("ok", "config", "2 files"), Step("warn", "address", "3 candidates")))
-    assert str(report) == "hal · pbs\n  ✔ config   2 files\n  ! address  3 candidates\neverything works"
+    steps = (Finding("ok", "config", "2 files"), Finding("warn", "address", "3 candidates\nof 4"))
+    assert str(CheckReport("hal", "pbs", steps)) == (
+        "hal · pbs\n  ✔ config   2 files\n  ! address  3 candidates\n             of 4\neverything works, with 1 remark"
+    )
+    failed = (*steps, Finding("fail", "python", "not there"))
+    assert CheckReport("hal", "pbs", failed).verdict == "1 problem"
+
+
+def test_a_finding_says_something():
+    with pytest.raises(ValueError, match="needs a title and a text"):
+        Finding("ok", "queue", "")
+    with pytest.raises(ValueError, match="needs a title and a text"):
+        Finding("ok", "", "enabled")
+
+
+def test_the_files_that_say_anything_of_a_profile_are_counted(home):
+    (home / ".clusterhub.yaml").write_text("profiles: {sim: {backend: simulated, workers: 3}}\n")
+    assert clusterhub.check("sim").steps[0].text == "1 file, no problem"
+    assert clusterhub.check("simulated").steps[0].text == "no file, no problem"
+
+
+def test_what_a_backend_finds_is_told_with_the_place_that_decides_it(home, monkeypatch):
+    from simulated_queue import SimulatedBackend
+
+    found = [
+        Finding("ok", "queue big", "open", because="worker.memory"),
+        Finding("fail", "job", "no node has so much", because="worker.memory"),
+        "a mere sentence",
+    ]
+    monkeypatch.setattr(SimulatedBackend, "problems", lambda self, spec, options: found)
+    (home / ".clusterhub.yaml").write_text("profiles:\n  sim:\n    backend: simulated\n    worker: {memory: 8 GiB}\n")
+    report = clusterhub.check("sim")
+    assert [(step.mark, step.title, step.text) for step in report.steps[2:5]] == [
+        ("ok", "queue big", "open"),
+        ("fail", "job", "no node has so much\nbecause  ~/.clusterhub.yaml:4  worker.memory = 8 GiB"),
+        ("warn", "simulated", "a mere sentence"),
+    ]
+    assert not report.ok
+
+
+def test_nothing_is_started_where_looking_already_found_what_is_wrong(monkeypatch):
+    from simulated_queue import SimulatedBackend
+
+    found = [Finding("fail", "queue", "there is no such queue")]
+    monkeypatch.setattr(SimulatedBackend, "problems", lambda self, spec, options: found)
+    monkeypatch.setattr(SimulatedBackend, "start", None)
+    report = clusterhub.check("simulated", start=True)
+    assert report.steps[-1] == Finding("warn", "one worker", "not started, for what is wrong above")
+    assert report.verdict == "1 problem"
+
+
+def test_a_plugin_that_fails_at_looking_does_not_keep_the_others_from_it(monkeypatch):
+    from simulated_queue import SimulatedBackend
+
+    def fails(self, spec, options):
+        yield "first"
+        raise ClusterhubError("the plugin's own trouble")
+
+    monkeypatch.setattr(SimulatedBackend, "problems", fails)
+    report = clusterhub.check("simulated")
+    assert [step.text for step in report.steps[2:4]] == ["first", "the plugin's own trouble"]
+    assert report.steps[-1].title == "plan"
 
 
 def versions(here: dict[str, str | None], there: dict[str, str | None]) -> dict[str, Any]:
