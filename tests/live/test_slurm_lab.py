@@ -1,4 +1,4 @@
-"""Takes the tests of ./slurm onto the login host of a real SLURM of several hosts, brought up for them."""
+"""Takes the tests of ./slurm and ./slurm_accounting onto the login host of a real SLURM, brought up for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,22 @@ LAB = HERE.parent / "labs" / "slurm" / "lab"
 NAMED = "slurm" in os.environ.get("CLUSTERHUB_LIVE", "").split(",")
 
 
-def missing() -> str | None:
+PROGRAMS = ("slurmctld", "slurmd", "munged", "ip", "nsenter")
+ACCOUNTING = ("slurmdbd", "mariadbd")
+
+
+def missing(programs: tuple[str, ...]) -> str | None:
     """Why there can be no SLURM here, or None."""
     if os.geteuid() != 0:
         return "hosts in namespaces need root"
-    lacking = [
-        command for command in ("slurmctld", "slurmd", "munged", "ip", "nsenter") if shutil.which(command) is None
-    ]
+    lacking = [command for command in programs if shutil.which(command) is None]
     return f"not installed: {', '.join(lacking)}" if lacking else None
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Path]:
-    if reason := missing():
+@contextmanager
+def lab(*options: str) -> Iterator[Mapping[str, str]]:
+    """A SLURM, and the environment in which its lab is spoken to."""
+    if reason := missing((*PROGRAMS, *ACCOUNTING) if options else PROGRAMS):
         assert not NAMED, f"CLUSTERHUB_LIVE names slurm, and {reason}"
         pytest.skip(f"{reason}: that SLURM works was NOT tested (tests/labs/slurm/README.md)")
     # A short path, for sockets, that the nodes' munge may pass.
@@ -36,17 +40,24 @@ def lab(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o755)
     environment = {**os.environ, "CLUSTERHUB_SLURM_LAB": str(folder)}
     try:
-        subprocess.run([str(LAB), "up"], env=environment, check=True, timeout=60)
-        yield folder
+        subprocess.run([str(LAB), "up", *options], env=environment, check=True, timeout=120)
+        yield environment
     finally:
         subprocess.run([str(LAB), "down"], env=environment, check=False, timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.timeout(1500)
-def test_on_a_real_slurm(lab: Path) -> None:
-    environment = {**os.environ, "CLUSTERHUB_SLURM_LAB": str(lab), "CLUSTERHUB_ON_SLURM": "1"}
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", str(HERE / "slurm")]
-    done = subprocess.run([str(LAB), "enter", *argv], env=environment, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("tests", "options"), [("slurm", ()), ("slurm_accounting", ("--accounting",))])
+def test_on_a_real_slurm(tests: str, options: tuple[str, ...]) -> None:
+    with lab(*options) as environment:
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", str(HERE / tests)]
+        done = subprocess.run(
+            [str(LAB), "enter", *argv],
+            env={**environment, "CLUSTERHUB_ON_SLURM": tests},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     print(done.stdout[-20_000:])
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

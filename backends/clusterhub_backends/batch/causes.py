@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clusterhub import Failure
-from clusterhub_backends.batch.driver import Ending, Exit, Job
+from clusterhub_backends.batch.driver import Ending, Exit, Job, JobState
 from clusterhub_backends.batch.stages import MEANINGS, Stage
 
 TAIL = 6
@@ -27,6 +27,13 @@ _SYSTEM = {
     Ending.CANCELLED: ("they were cancelled from outside", "", "ask who did it; scale() or wait() try again"),
     Ending.UNKNOWN: ("they are gone, and the system keeps no record of how", "", "see their logs"),
 }
+
+_UNSEEN = (
+    "they left the queue before anybody saw them run, most likely cancelled from outside",
+    "",
+    "ask who did it; scale() or wait() try again",
+)
+"""Of a job that waited when it was last seen. SLURM keeps no record of a member of an array that is cancelled alone."""
 
 _LOG = (
     (
@@ -56,7 +63,10 @@ _LOG = (
 
 def failure_of(job: Job, end: Exit, log: Path | None, lines: Sequence[str]) -> Failure:
     """The failure of one job, with its evidence. ``lines`` are the last ones of ``log``, which may not be there yet."""
-    summary, because, next_step = _cause(end, lines)
+    if end.ending is Ending.UNKNOWN and job.state is JobState.PENDING:
+        summary, because, next_step = _UNSEEN
+    else:
+        summary, because, next_step = _cause(end, lines)
     return Failure(
         summary=summary,
         unit=job.id,

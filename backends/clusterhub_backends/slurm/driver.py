@@ -131,14 +131,19 @@ class SlurmDriver(Driver):
         return tuple(job for line in output.stdout.splitlines() for job in _jobs(line))
 
     def details(self, ids: Sequence[str]) -> Sequence[Command]:
-        """The controller's memory, an array at a time; then accounting, where there is some."""
-        arrays = dict.fromkeys(id_.split("_")[0] for id_ in ids)
+        """The controller's memory, an array at a time; then accounting, where there is some.
+
+        Of members that were cancelled together there is one record, which their own ids do not find.
+        """
+        arrays = list(dict.fromkeys(id_.split("_")[0] for id_ in ids))
         show = ("scontrol", "--oneliner", "show", "job")
-        asked = [Command((*show, array), environment=TIMES, unset=("SCONTROL_*",)) for array in arrays]
         fields = "JobID,JobName,State,ExitCode,NodeList"
-        bulks = [ids[start : start + BULK] for start in range(0, len(ids), BULK)]
         sacct = ("sacct", "--noheader", "--parsable2", "--allocations", "--format", fields, "--jobs")
-        return [*asked, *(Command((*sacct, ",".join(bulk)), environment=TIMES, unset=("SACCT_*",)) for bulk in bulks)]
+        bulks = [arrays[start : start + BULK] for start in range(0, len(arrays), BULK)]
+        return [
+            *(Command((*show, array), environment=TIMES, unset=("SCONTROL_*",)) for array in arrays),
+            *(Command((*sacct, ",".join(bulk)), environment=TIMES, unset=("SACCT_*",)) for bulk in bulks),
+        ]
 
     def detailed(self, output: Output) -> Mapping[str, Job]:
         """What the controller or accounting says; nothing where neither knows.
@@ -192,16 +197,18 @@ def _raise_if_down(output: Output) -> None:
 def _jobs(line: str) -> Iterator[Job]:
     """The jobs of one line of a listing; none for what is no such line, such as a message of a plugin.
 
-    It is one job, but for members of an array that were cancelled before SLURM had told them apart.
+    It is one job, but for members of an array that were cancelled before SLURM had told them apart. What ended without a node
+    and without an index is left out: it may be a job, or what is left of an array whose members were cancelled one by one.
     """
     fields = line.split("|", FIELDS - 1)
-    if len(fields) == FIELDS and fields[0][:1].isdigit():
-        array, indices = fields[1].strip(), fields[2].strip()
-        if indices[:1].isdigit():
-            for index in _indices(indices):
-                yield _job(f"{array}_{index}", index, fields)
-        else:
-            yield _job(array, 0, fields)
+    if len(fields) < FIELDS or not fields[0][:1].isdigit():
+        return
+    array, indices, word, nodes = (fields[column].strip() for column in (1, 2, 3, 6))
+    if indices[:1].isdigit():
+        for index in _indices(indices):
+            yield _job(f"{array}_{index}", index, fields)
+    elif nodes or word not in ENDS:
+        yield _job(array, 0, fields)
 
 
 def _indices(text: str) -> Iterator[int]:

@@ -232,6 +232,17 @@ def test_members_that_were_cancelled_before_they_were_told_apart_have_an_end_eac
         assert {(job.exit.ending, job.exit.ran) for job in found.values()} == {(Ending.CANCELLED, False)}
 
 
+def test_of_members_that_were_cancelled_one_by_one_a_listing_says_nothing_and_accounting_all():
+    assert DRIVER.listed(ok("38|38|N/A|CANCELLED|N/A|12:00:00||PartitionDown|ch0g1\n")) == ()
+    by_controller = (
+        "JobId=38 ArrayJobId=38 ArrayTaskId=4294967294 JobName=ch0g1 JobState=CANCELLED Reason=PartitionDown"
+    )
+    assert DRIVER.detailed(ok(by_controller)) == {}
+    assert set(DRIVER.detailed(ok("38_[0-2]|ch0g1|CANCELLED by 0|0:0|None assigned\n"))) == {"38_0", "38_1", "38_2"}
+    # Only the array's own id finds that record.
+    assert [command.argv[-1] for command in DRIVER.details(["38_0", "38_2", "40_1"])] == ["38", "40", "38,40"]
+
+
 def test_how_a_job_ended_by_accounting():
     found = DRIVER.detailed(ok("30_4|ch0g1|FAILED|83:0|n1\n31|ch0g2|CANCELLED by 1000|0:0|None assigned\n"))
     assert found["30_4"].exit.code == 83

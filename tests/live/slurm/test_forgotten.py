@@ -1,0 +1,49 @@
+"""Jobs that the controller has forgotten and no accounting remembers: nobody knows how they ended, and that is told."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+import clusterhub
+from clusterhub.backend import UnitState
+from clusterhub.display.waiting import silent
+from clusterhub.errors import WorkersFailed
+from live.faults import SMALL, eventually
+from live.on_slurm import forgetful_controller, is_forgotten, stopped_keeper
+from live.slurm.conftest import Slurm
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgetful():
+    with forgetful_controller():
+        yield
+
+
+def test_jobs_that_failed_unseen_are_told_as_gone_with_their_logs(system: Slurm):
+    setup = {"environment": {"setup": ["sleep 5; false"]}}
+    with clusterhub.connect("slurm", workers=3, **SMALL, **setup) as cluster:
+        jobs = eventually(lambda: len(found := system.queue()) == 3 and set(found) == names(cluster) and found)
+        with stopped_keeper(cluster.name):
+            eventually(lambda: all(is_forgotten(job) for job in jobs), timeout=90)
+        with pytest.raises(WorkersFailed) as failed:
+            cluster.wait(timeout=90, display=silent())
+        assert "this line of the setup failed" in "\n".join(failed.value.failure.log_tail)
+
+
+def test_jobs_that_were_cancelled_unseen_while_they_waited_are_told_as_gone_and_replaced(system: Slurm):
+    with clusterhub.connect("slurm", workers=2, slurm={"partition": "down"}, **{**SMALL, "job": {}}) as cluster:
+        before = eventually(lambda: len(found := system.queue()) == 2 and set(found) == names(cluster) and found)
+        with stopped_keeper(cluster.name):
+            subprocess.run(["scancel", *before], check=True)
+            eventually(lambda: all(is_forgotten(job) for job in before), timeout=90)
+        eventually(lambda: len(system.queue()) == 2, timeout=90)
+        ended = {unit.name: unit for unit in cluster.units() if unit.state is UnitState.FAILED}
+        assert set(ended) == set(before)
+        assert all("left the queue before anybody saw them run" in unit.reason for unit in ended.values())
+        assert {unit.source for unit in ended.values()} == {"SLURM does not know it any more"}
+
+
+def names(cluster):
+    return {unit.name for unit in cluster.units()}
