@@ -39,6 +39,7 @@ class JobOverrides(TypedDict, total=False):
 
     walltime: str | None
     workers_per_job: int | None
+    startup_timeout: str | None
 
 
 class EnvironmentOverrides(TypedDict, total=False):

@@ -24,7 +24,7 @@ from .test_queues import ACCOUNTED, PLAIN, as_recorded, queue, said, server
 
 SMALL: Mapping[str, Any] = {"worker": {"cores": 1, "memory": "1 GiB"}}
 Answers = Mapping[str, Output | None]
-SQUEUE = "7_0|7|0|RUNNING|N/A|n1|None|ch00000000g0\n7_1|7|1|PENDING|N/A||Priority|ch00000000g0\n6|6||COMPLETED|N/A|n1|None|x\n"
+SQUEUE = "7_0|7|0|RUNNING|N/A|1:00:00|n1|None|ch00000000g0\n7_1|7|1|PENDING|N/A|1:00:00||Priority|ch00000000g0\n6|6||COMPLETED|N/A|1:00:00|n1|None|x\n"
 
 
 def spec(**said: Any) -> ClusterSpec:
