@@ -256,10 +256,10 @@ def test_a_job_that_fits_nowhere_is_told_with_its_key(asked, told):
 
 
 def test_a_walltime_over_what_an_account_allows():
-    lines = slurm(ACCOUNTED, ROOT, spec(job={"walltime": "3h"}))
+    without_qos = [*ACCOUNTED[:5], said("normal||||\n")]
+    lines = slurm(without_qos, ROOT, spec(job={"walltime": "3h"}))
     assert (
-        "✘ job: asks for 3h, and your account allows 2h; ask for less, or name another partition <job.walltime>"
-        in lines
+        "✘ job: asks for 3h, and your limits allow 2h; ask for less, or name another partition <job.walltime>" in lines
     )
 
 
