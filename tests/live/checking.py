@@ -11,7 +11,7 @@ import clusterhub
 from clusterhub.api import CheckReport
 from clusterhub.backend import Finding
 
-SMALL: dict[str, Any] = {"worker": {"cores": 1, "memory": "300 MiB"}, "job": {"walltime": "5m"}}
+SMALL: dict[str, Any] = {"workers": 1, "worker": {"cores": 1, "memory": "300 MiB"}, "job": {"walltime": "5m"}}
 STAGES = (
     r"scheduler up [\d.]+ m?s · submitted .* · connected [\d.]+ m?s via [\d.]+ · result [\d.]+ m?s · gone [\d.]+ m?s"
 )

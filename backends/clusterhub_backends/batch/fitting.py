@@ -30,7 +30,7 @@ def _in_queue(spec: ClusterSpec, shape: Shape, queue: Queue, facts: Facts) -> It
     most, least, walltime = queue.most, queue.least, spec.job.walltime
     longest = min((limit for limit in (most.walltime, facts.longest) if limit is not None), default=None)
     if walltime is not None and longest is not None and walltime > longest:
-        whose = f"{queue.name} allows" if longest == most.walltime else "your account allows"
+        whose = f"{queue.name} allows" if longest == most.walltime else "your limits allow"
         yield Misfit(f"asks for {walltime}, and {whose} {span(longest)}", "job.walltime")
     if walltime is not None and least.walltime is not None and walltime < least.walltime:
         text = f"asks for {walltime}, and {queue.name} is for jobs of {span(least.walltime)} and more"

@@ -7,7 +7,8 @@ What is unlimited reads ``UNLIMITED`` or ``INFINITE`` there, and nothing at all 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from clusterhub_backends.batch.driver import Command, Output
 from clusterhub_backends.batch.queues import Allowance, Bounds, Facts, Kind, Queue, Wish
@@ -34,6 +35,7 @@ ENFORCED = ("associations", "limits", "qos", "safe", "wckeys")
 """Words of ``AccountingStorageEnforce`` that make SLURM refuse whoever has no association; the others imply the first."""
 
 Record = Mapping[str, str]
+N = TypeVar("N", int, float)
 
 
 def inquiries(wish: Wish) -> list[Command]:
@@ -62,15 +64,15 @@ def facts(wish: Wish, answers: Sequence[Output | None]) -> Facts:
     matters = any(word in settings.get("AccountingStorageEnforce", "") for word in ENFORCED)
     known = matters and answers[3] is not None and answers[3].code == 0
     account = wish.account or user.strip()
-    ours = [a for a in mine if a["Account"] == account and a["Partition"] in ("", *names)]
-    limits = [*ours, *_of_qos(wish, ours, meant, qos)] if known else []
-    longest = [seconds for limit in limits if (seconds := seconds_of(limit["MaxWall"])) is not None]
+    of_account = [a for a in mine if a["Account"] == account and a["Partition"] in ("", *names)]
+    ours = sorted(of_account, key=lambda a: a["Partition"] == "")
+    limits = [*_of_qos(wish, ours, meant, qos), *ours] if known else []
     return Facts(
         queues=tuple(p["PartitionName"] for p in found),
         meant=tuple(_queue(p, wish, account) for p in meant),
         kinds=_kinds(nodes, tuple(p["PartitionName"] for p in meant)),
         allowance=_allowance(limits),
-        longest=min(longest, default=None),
+        longest=_first(seconds_of(limit["MaxWall"]) for limit in limits),
         accounts=tuple(dict.fromkeys(a["Account"] for a in mine)) if known else None,
         default_account=user.strip() if known else "",
         qos=tuple(name for a in ours for name in a["QOS"].split(",") if name) if known and ours else None,
@@ -204,25 +206,28 @@ def _associations(text: str, cluster: str) -> Iterator[Record]:
 
 
 def _of_qos(wish: Wish, ours: Sequence[Record], meant: Sequence[Record], text: str) -> Iterator[Record]:
-    """The limits of the QOS that jobs would have: the one that was asked for or is the default, and the partitions'."""
+    """The limits of the QOS that jobs would have: the partition's, then the one that was asked for or is the default."""
     defaults = [a["DefaultQOS"] or (a["QOS"] if "," not in a["QOS"] else "") for a in ours]
-    names = {wish.qos or next(iter(defaults), ""), *(p.get("QoS", "") for p in meant if len(meant) == 1)}
-    for line in text.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        if len(fields) == len(LIMITS) and fields[0] in names:
-            name, jobs, submit, wall, tres = fields
+    names = [*(p.get("QoS", "") for p in meant if len(meant) == 1), wish.qos or next(iter(defaults), "")]
+    rows = [[field.strip() for field in line.split("|")] for line in text.splitlines()]
+    known = {row[0]: row for row in rows if len(row) == len(LIMITS)}
+    for name in names:
+        if name in known:
+            _, jobs, submit, wall, tres = known[name]
             yield {"Name": name, "MaxJobs": jobs, "MaxSubmitJobs": submit, "MaxWall": wall, "GrpTRES": tres}
 
 
 def _allowance(limits: Sequence[Record]) -> Allowance:
-    def least(values: Iterator[int | None]) -> int | None:
-        return min((value for value in values if value is not None), default=None)
-
     return Allowance(
-        jobs=least(_number(limit["MaxSubmitJobs"]) for limit in limits),
-        running=least(_number(limit["MaxJobs"]) for limit in limits),
-        cores=least(_cores(limit["GrpTRES"]) for limit in limits),
+        jobs=_first(_number(limit["MaxSubmitJobs"]) for limit in limits),
+        running=_first(_number(limit["MaxJobs"]) for limit in limits),
+        cores=_first(_cores(limit["GrpTRES"]) for limit in limits),
     )
+
+
+def _first(values: Iterable[N | None]) -> N | None:
+    """Limits override one another rather than add up: SLURM's "Resource Limits", "Hierarchy"."""
+    return next((value for value in values if value is not None), None)
 
 
 def _cores(tres: str) -> int | None:

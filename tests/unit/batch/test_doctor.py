@@ -19,12 +19,28 @@ from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.surroundings import Surroundings
 from clusterhub_backends.pbs import PbsBackend, PbsOptions
 from clusterhub_backends.slurm import SlurmBackend
+from clusterhub_backends.slurm.driver import FORMAT
 
 from .test_queues import ACCOUNTED, PLAIN, as_recorded, queue, said, server
 
 SMALL: Mapping[str, Any] = {"worker": {"cores": 1, "memory": "1 GiB"}}
 Answers = Mapping[str, Output | None]
-SQUEUE = "7_0|7|0|RUNNING|N/A|1:00:00|n1|None|ch00000000g0\n7_1|7|1|PENDING|N/A|1:00:00||Priority|ch00000000g0\n6|6||COMPLETED|N/A|1:00:00|n1|None|x\n"
+
+
+def squeue(**said: str) -> str:
+    """One line of a listing, whatever its fields are."""
+    known = {
+        "%i": "7_0",
+        "%F": "7",
+        "%K": "0",
+        "%j": "ch00000000g0",
+        "%N": "n1",
+        **{f"%{k}": v for k, v in said.items()},
+    }
+    return "|".join(known.get(field, "N/A") for field in FORMAT.split("|")) + "\n"
+
+
+SQUEUE = squeue(T="RUNNING") + squeue(i="7_1", K="1", T="PENDING") + squeue(i="6", F="6", K="N/A", T="COMPLETED")
 
 
 def spec(**said: Any) -> ClusterSpec:
@@ -240,10 +256,10 @@ def test_a_job_that_fits_nowhere_is_told_with_its_key(asked, told):
 
 
 def test_a_walltime_over_what_an_account_allows():
-    lines = slurm(ACCOUNTED, ROOT, spec(job={"walltime": "3h"}))
+    without_qos = [*ACCOUNTED[:5], said("normal||||\n")]
+    lines = slurm(without_qos, ROOT, spec(job={"walltime": "3h"}))
     assert (
-        "✘ job: asks for 3h, and your account allows 2h; ask for less, or name another partition <job.walltime>"
-        in lines
+        "✘ job: asks for 3h, and your limits allow 2h; ask for less, or name another partition <job.walltime>" in lines
     )
 
 

@@ -68,13 +68,14 @@ def test_without_accounting_nothing_is_known_of_accounts():
     assert (facts.accounts, facts.qos, facts.allowance, facts.longest) == (None, None, Allowance(), None)
 
 
-def test_limits_of_user_and_qos_are_told_as_the_tightest():
+def test_limits_of_a_qos_override_those_of_a_user():
+    """As seen: a job of three hours runs where the association allows two, and the QOS a day."""
     facts = slurm.facts(ROOT, ACCOUNTED)
     assert facts.accounts == ("ocean", "root")
     assert facts.default_account == "ocean"
     assert facts.qos == ("normal",)
     assert facts.allowance == Allowance(jobs=7, running=5, cores=40)
-    assert facts.longest == 7200
+    assert facts.longest == 86400
 
 
 def test_limits_of_another_account_are_not_ours():
@@ -108,9 +109,17 @@ def test_whoever_has_no_association_is_told_so():
 
 def test_associations_of_other_clusters_are_left_out():
     theirs = said("elsewhere|tides||normal||1|1|00:01:00|\nlab|ocean||normal||||01:00:00|\n")
-    facts = slurm.facts(ROOT, [*ACCOUNTED[:3], theirs, *ACCOUNTED[4:]])
+    facts = slurm.facts(ROOT, [*ACCOUNTED[:3], theirs, ACCOUNTED[4], said("normal||||\n")])
     assert facts.accounts == ("ocean",)
     assert facts.longest == 3600
+
+
+def test_an_association_with_a_partition_comes_before_that_without():
+    both = said(
+        "lab|ocean||normal||9|90|01:00:00|\nlab|ocean|debug|normal||3||02:00:00|\nlab|ocean|short|normal||1|1||\n"
+    )
+    facts = slurm.facts(ROOT, [*ACCOUNTED[:3], both, ACCOUNTED[4], said("normal||||\n")])
+    assert (facts.allowance, facts.longest) == (Allowance(jobs=90, running=3), 7200)
 
 
 def partition(**fields: str) -> list[Output | None]:
