@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clusterhub_backends.batch.driver import Command, Output, SystemDown
 
 PATIENCE = 60.0
 """Seconds that a command may take: SLURM's clients wait 9 s for a controller that is down, and busy servers take longer."""
 
+CONFIGURATION = (
+    "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT",
+    "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT", "PBS_EXEC", "PBS_AUTH_METHOD", "PBS_ENCRYPT_METHOD",
+)  # fmt: skip
+"""Variables by which the commands find their system; the only ones of theirs that they get to see."""
+_THEIRS = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SCANCEL|SCONTROL|SACCT|SALLOC|SRUN|SINFO|PBS)_")
+
 Runner = Callable[[Command], Output]
+
+
+def surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without what would make the commands do something else than they are told.
+
+    ``SBATCH_PARTITION`` overrides what a script says, ``SQUEUE_PARTITION`` hides jobs from a listing, and inside an allocation
+    variables tell of that one: of its memory, its nodes, its cluster (sbatch(1), squeue(1): "input environment variables").
+    """
+    return {name: value for name, value in environ.items() if name in CONFIGURATION or not _THEIRS.match(name)}
 
 
 def run(command: Command, patience: float = PATIENCE) -> Output:
@@ -22,7 +39,7 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
             command.argv,
             input=command.stdin.encode(errors="surrogateescape") if command.stdin is not None else b"",
             capture_output=True,
-            env={**os.environ, "LC_ALL": "C", **command.environment},
+            env={**surroundings(os.environ), "LC_ALL": "C", **command.environment},
             timeout=patience,
             check=False,
         )

@@ -49,6 +49,7 @@ REJECTIONS = (
     (r"Invalid feature specification", "no node has those features", "slurm.constraint"),
     (r"equested reservation", "the reservation is not yours or not there", "slurm.reservation"),
     (r"Invalid node name", "there is no such node", "slurm.nodelist"),
+    (r"Access/permission denied", "this host may not submit to that partition", "slurm.partition"),
     (r"accounting/QOS policy", "your account's limits do not allow such a job", "slurm.account"),
 )  # fmt: skip
 STATES = {
@@ -138,6 +139,19 @@ class SlurmDriver(Driver):
         _raise_if_down(output)
         if output.code != 0 and not re.search(r"Invalid job id|already completing|Job/step already", output.words):
             raise ClusterhubError(f"scancel: {output.words}")
+
+    def inside(self, environ: Mapping[str, str]) -> str:
+        """By what slurmd sets: the shell of a plain ``salloc`` knows the job too, and runs on the login node beside it."""
+        return environ.get(self.job_variable, "") if environ.get("SLURMD_NODENAME") else ""
+
+    def tenure(self, id_: str) -> Command:
+        """By squeue."""
+        argv = ("squeue", "--noheader", "--jobs", id_, "--format", "%e")
+        return Command(argv, environment={"SLURM_TIME_FORMAT": "%s"})
+
+    def ends(self, output: Output) -> datetime | None:
+        """Seconds since the epoch; words where the job has no limit."""
+        return _moment(output.stdout.strip()) if output.code == 0 else None
 
     def version(self) -> Command:
         """As ``slurm 22.05.8``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Unpack
 
-from clusterhub.api.connecting import new_name, planned
+from clusterhub.api.connecting import kept_opening, new_name, planned
 from clusterhub.backend import Plan, refuse_unsupported
 from clusterhub.errors import ClusterhubError
 from clusterhub.profile import Overrides, Resolved, resolve
@@ -137,7 +137,11 @@ def _one_worker(resolved: Resolved) -> Iterator[Step]:
 
     try:
         one = _planned(resolved, workers=1)
-        with Cluster(one, Opening(partial(resolved.backend.start, one))) as cluster:
+        if resolved.spec.lifecycle.host == "job":
+            opening = kept_opening(one, named=False, kept=False)
+        else:
+            opening = Opening(partial(resolved.backend.start, one))
+        with Cluster(one, opening) as cluster:
             lap("scheduler up")
             cluster.wait(1, timeout=START_PATIENCE, display=silent())
             lap("connected")
