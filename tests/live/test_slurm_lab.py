@@ -43,7 +43,7 @@ def lab(tmp_path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_on_a_real_slurm(lab: Path) -> None:
     environment = {**os.environ, "CLUSTERHUB_SLURM_LAB": str(lab), "CLUSTERHUB_ON_SLURM": "1"}
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", str(HERE / "slurm")]

@@ -21,7 +21,7 @@ from clusterhub.spec import Job
 from clusterhub_backends.batch.addresses import addresses_here
 from clusterhub_backends.batch.commands import run
 from clusterhub_backends.batch.driver import Driver, JobState, Submission, SystemDown
-from clusterhub_backends.batch.keeper_job import KeeperJob, keeper_name
+from clusterhub_backends.batch.keeper_job import SubmittedKeeper, keeper_name
 from clusterhub_backends.batch.keeper_job import script as keeper_script
 from clusterhub_backends.batch.names import prefix_of, submission_name
 from clusterhub_backends.batch.roster import Member
@@ -79,11 +79,9 @@ class BatchBackend(Backend[O], Generic[O]):
 
     def plan(self, name: str, spec: ClusterSpec, options: O) -> Plan[O]:
         """The job script as it will be submitted, but for the scheduler's port, which is not known before it listens."""
-        spec = _placed(spec)
-        if spec.lifecycle.host == "job":  # the keeper's variables and home are those of another host
-            spec = spec.model_copy(
-                update={"storage": spec.storage.model_copy(update={"logs": str(self.log_folder(spec))})}
-            )
+        # The folder of the logs as it is here and now: a keeper that is a job has other variables, and may have another home.
+        logs = spec.storage.model_copy(update={"logs": str(self.log_folder(spec))})
+        spec = _placed(spec).model_copy(update={"storage": logs})
         plain: Plan[O] = Plan(name=name, backend=self.name, spec=spec, options=options)
         n = spec.packing.workers_per_job
         jobs = math.ceil(spec.workers.maximum / n)
@@ -176,8 +174,8 @@ class BatchBackend(Backend[O], Generic[O]):
         port = place.rpartition(":")[2]
         return tuple(dict.fromkeys((address, *(f"{scheme}://{host}:{port}" for host in addresses_here()))))
 
-    def _keeper_job(self, plan: Plan[O]) -> KeeperJob:
-        return KeeperJob(self.driver, plan, self._keeper_log(plan))
+    def _keeper_job(self, plan: Plan[O]) -> SubmittedKeeper:
+        return SubmittedKeeper(self.driver, plan, self._keeper_log(plan))
 
     def _keeper_log(self, plan: Plan[O]) -> Path:
         return self.log_folder(plan.spec) / plan.name / f"{keeper_name(plan.uid or '0' * 8)}.log"

@@ -126,7 +126,7 @@ def _surroundings(driver: Driver, command: KeeperCommand) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class KeeperJob:
+class SubmittedKeeper:
     """The job of one keeper, wherever it may be on its way. ``plan`` may be one whose options nobody could read."""
 
     driver: Driver

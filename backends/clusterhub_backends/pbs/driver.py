@@ -35,7 +35,7 @@ FEW = 4
 """Members of one array that are asked for one by one: qstat connects anew for each id. More are asked for with their array."""
 IDENTIFIER = re.compile(r"(?P<number>\d+)(?P<member>\[(?P<index>\d*)\])?(?P<server>\.\S+)?", re.ASCII)
 DOWN = re.compile(
-    r"cannot connect to server|connection refused|unknown host|server shutting down|connection table full"
+    r"cannot connect to server|connection refused|(?<!, or )unknown host|server shutting down|connection table full"
     r"|no free connections|batch protocol error|invalid credential|server internal error|system error"
     r"|failed to save job|end of file|timed? ?out|communication failure|pbs_iff",
     re.IGNORECASE,
@@ -69,7 +69,7 @@ REJECTIONS = (
     (r"directive error|invalid option|illegal -\w value|name is too long", "PBS does not take a directive", "pbs.directives"),
     (r"script contains cr", "the script has line ends of Windows; see the lines of your own", "environment.setup"),
     (r"jobscript size", "the script is larger than the site allows", "environment.setup"),
-    (r"access from host not allowed", "this host may not submit jobs", "lifecycle.host"),
+    (r"access from host not allowed", "the host of the keeper may not submit jobs", "lifecycle.host"),
     (r"unauthorized request", "the site does not let you submit", ""),
     (r"hook|qsub: request rejected", "a rule of the site refuses the job", ""),
 )  # fmt: skip

@@ -49,7 +49,7 @@ REJECTIONS = (
     (r"Invalid feature specification", "no node has those features", "slurm.constraint"),
     (r"equested reservation", "the reservation is not yours or not there", "slurm.reservation"),
     (r"Invalid node name", "there is no such node", "slurm.nodelist"),
-    (r"Access/permission denied", "this host may not submit to that partition", "slurm.partition"),
+    (r"Access/permission denied", "the host of the keeper may not submit to that partition", "slurm.partition"),
     (r"accounting/QOS policy", "your account's limits do not allow such a job", "slurm.account"),
 )  # fmt: skip
 STATES = {

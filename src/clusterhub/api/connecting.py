@@ -108,7 +108,9 @@ def prepare(
     """
     if name is not None:
         check_name(name)
-    launch = keeper.in_advance(name) if start and (name is not None or keep or _says_process(overrides)) else None
+    said = _said_host(overrides)
+    likely = said == "process" or (said in (None, "auto") and (name is not None or keep))
+    launch = keeper.in_advance(name) if start and likely else None
     try:
         resolved = resolve(profile, overrides)
         beside_us = _host(resolved, outlives_us=name is not None or keep) == "process"
@@ -128,9 +130,9 @@ def prepare(
     return replace(prepared, launch=launch)
 
 
-def _says_process(overrides: Mapping[str, Any]) -> bool:
+def _said_host(overrides: Mapping[str, Any]) -> Any:
     lifecycle = overrides.get("lifecycle")
-    return isinstance(lifecycle, Mapping) and lifecycle.get("host") == "process"
+    return lifecycle.get("host") if isinstance(lifecycle, Mapping) else None
 
 
 def _prepared(

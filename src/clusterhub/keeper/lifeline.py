@@ -122,13 +122,13 @@ class _Holder:
         self._gone = gone
         self._loop: Any = asyncio.get_running_loop()
         self._fds: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._heard = self._loop.time() - silent
         life = process.life()
         if life is Life.DEAD:
             raise ProcessLookupError(process.pid)
         if life is Life.UNKNOWN:
-            self._look_far()
+            self._timer = self._loop.call_soon(self._look_far)
         elif (pidfd := open_watch(process)) is not None:
             self._watch(pidfd, lambda fd: gone("ended"))
         else:

@@ -19,9 +19,9 @@ from clusterhub.errors import ClusterGone, ClusterhubError, Unsupported
 from clusterhub.keeper.asking import waited_for
 from clusterhub.keeper.collecting import clear
 from clusterhub.keeper.finding import living_record, unknown
-from clusterhub.keeper.identity import Process, end
+from clusterhub.keeper.identity import Life, Process, end
 from clusterhub.keeper.launch import Launch
-from clusterhub.keeper.reaching import first_to_answer
+from clusterhub.keeper.reaching import first_to_answer, is_loopback
 from clusterhub.keeper.record import End, Record
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.remote import RemoteDeployment
@@ -213,13 +213,14 @@ def _put_away(store: Store, plan: Plan[Any], why: str, left: str) -> None:
 async def _reached(store: Store, record: Record, launch: JobLaunch, ready: Ready) -> RemoteDeployment:
     """The deployment at the first of its keeper's addresses that can be reached from here; others learn which it is."""
     address = record.address
-    if len(ready.addresses) > 1:
-        address = await first_to_answer(ready.addresses, REACH_PATIENCE)
+    if ready.keeper.life() is Life.UNKNOWN:  # else it is on this very host
+        # Its loopback is not ours, whatever may listen there.
+        address = await first_to_answer([each for each in ready.addresses if not is_loopback(each)], REACH_PATIENCE)
     if not address:
         raise ClusterhubError(
             f"the keeper of {record.name} runs as a job on {ready.keeper.host}, and cannot be reached from"
-            f" {os.uname().nodename} at {', '.join(ready.addresses)}; name the interface that both have, with"
-            " network.interface"
+            f" {os.uname().nodename} at {', '.join(ready.addresses)}; name the interface by which this host reaches the nodes,"
+            " with network.interface"
         )
     deployment = await RemoteDeployment.of(record.model_copy(update={"address": address}), store, launch)
     if address != record.address:

@@ -279,10 +279,10 @@ class Keeper:
 
 
 def _what_goes(hosted: Hosted) -> str:
-    """``24 workers and 2.1 GiB of results go with it``."""
+    """``with it go 24 workers and 2.1 GiB of results``."""
     stored = hosted.stored()
     results = f" and {Bytes(stored).about()} of results" if stored else ""
-    return f"{counted(hosted.workers(), 'worker')}{results} go with it"
+    return f"with it go {counted(hosted.workers(), 'worker')}{results}"
 
 
 async def keep(order: Order, pipe: int | None, report: Report) -> int:

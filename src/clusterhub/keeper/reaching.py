@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -27,6 +28,14 @@ async def first_to_answer(addresses: Sequence[str], patience: float) -> str:
             trial.cancel()
         await asyncio.gather(*trials, return_exceptions=True)
     return _answered(addresses, trials)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address`` means the host that reads it, whichever that is."""
+    try:
+        return ip_address(urlsplit(address).hostname or "").is_loopback
+    except ValueError:
+        return False  # a name
 
 
 def _answered(addresses: Sequence[str], trials: Sequence[asyncio.Future[bool]]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from clusterhub.backend import KeeperCommand, Plan, SubmitsKeeper, Unit, UnitState
 from clusterhub.display.words import flat, moment
 from clusterhub.errors import ClusterGone, ClusterhubError, Failure, QueueFull, SubmitRejected, WorkersFailed
-from clusterhub.keeper.record import ANSWER, ORDER, WAITING, Wait, as_bytes
+from clusterhub.keeper.record import ANSWER, ORDER, WAITING, NotThere, Wait, as_bytes
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.report import ready_from
 from clusterhub.keeper.tenure import foretold
@@ -102,9 +102,9 @@ class JobLaunch:
                 unit = await self._backend.submit_keeper(self._plan, command)
             except QueueFull as full:
                 self._heard("", str(full))
-                self._say(str(full))
                 until = time.monotonic() + ROOM_INTERVAL
                 while time.monotonic() < until and not self._off.is_set():
+                    self._say(f"its keeper's job finds no place: {full}")
                     await self._beat()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._off.wait(), 1.0)
@@ -171,6 +171,13 @@ class JobLaunch:
 
     def _raise_if_called_off(self) -> None:
         """By `clusterhub down`, here or elsewhere."""
+        try:
+            if self._store.read(self._plan.name).uid == self._plan.uid:
+                return
+        except NotThere:
+            pass
+        except ClusterhubError:
+            return  # it may be whole: it is looked at again
         for ended in self._store.ended(self._plan.name):
             if ended.uid == self._plan.uid and ended.end is not None and self._look(ANSWER) is None:
                 raise ClusterGone(f"cluster {self._plan.name} has ended: {ended.end.reason}")

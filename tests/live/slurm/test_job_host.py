@@ -21,7 +21,7 @@ from distributed import Client
 
 import clusterhub
 from clusterhub.display.waiting import silent
-from clusterhub.errors import ClusterGone, SubmitRejected
+from clusterhub.errors import ClusterGone, ClusterhubError, SubmitRejected
 from clusterhub.keeper import collect
 from clusterhub.keeper.record import WAITING
 from clusterhub.keeper.records import Store
@@ -289,6 +289,33 @@ def test_a_refusal_of_its_job_names_the_key_and_leaves_nothing(job, because, wor
     assert queue() == []
 
 
+@pytest.fixture
+def hidden() -> Iterator[None]:
+    """A node that has an address of which the login host knows nothing, and Dask takes that for its own."""
+    space = f"{Path(os.environ['CLUSTERHUB_SLURM_LAB']).name}-n1"
+    route = ("ip", "-n", space, "route", "replace", "default", "via", "10.77.0.1")
+    run("ip", "-n", space, "addr", "add", "10.99.0.11/24", "dev", "eth0")
+    run(*route, "src", "10.99.0.11")
+    yield
+    run(*route)
+    run("ip", "-n", space, "addr", "del", "10.99.0.11/24", "dev", "eth0")
+
+
+def test_an_address_that_cannot_be_reached_from_here_is_not_the_last_word(hidden):
+    with clusterhub.connect("slurm", workers=1, slurm={"directives": ["--nodelist=n1"]}, **IN_JOB) as cluster:
+        assert cluster.scheduler_address.startswith("tls://10.77.0.11:")
+        assert Store.here().read(cluster.name).address == cluster.scheduler_address, "others would not find it"
+        assert "Scheduler at:    tls://10.99.0.11:" in cluster.logs("keeper")["keeper"]
+        cluster.wait(timeout=120, display=silent())
+
+
+def test_a_keeper_that_cannot_be_reached_at_all_is_told_as_such_and_ended():
+    with pytest.raises(ClusterhubError, match="cannot be reached from head at tls://127.0.0.1:.*network.interface"):
+        clusterhub.connect("slurm", workers=1, network={"interface": "lo"}, **IN_JOB)
+    assert Store.here().names() == []
+    eventually(lambda: queue() == [])
+
+
 # Its ends
 
 
@@ -327,7 +354,7 @@ def test_it_ends_before_its_own_walltime_and_says_so():
         assert (info.ends - info.created).total_seconds() < 60
         with pytest.raises(ClusterGone, match=r"lifecycle\.job\.walltime") as gone:
             eventually(lambda: cluster.report() and None, timeout=90)
-        assert "go with it" in str(gone.value)
+        assert "with it go 1 worker" in str(gone.value)
     eventually(lambda: queue() == [])
     assert "TIMEOUT" not in run("squeue", "--noheader", "--states=all", "--format=%T").stdout
 
