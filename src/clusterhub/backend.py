@@ -53,6 +53,7 @@ class Feature(StrEnum):
     IDLE_TIMEOUT = "lifecycle.idle_timeout"
     MAX_AGE = "lifecycle.max_age"
     LINGER = "lifecycle.linger"
+    KEEPER_JOB = "lifecycle.job"
 
 
 NEUTRAL: Mapping[Feature, object] = {Feature.IDLE_TIMEOUT: "never", Feature.MAX_AGE: "never"}
@@ -233,6 +234,18 @@ class Ref(Frozen):
     data: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A unit of a backend's own system that this process is part of, and ends with: a notebook that is a job itself."""
+
+    name: str
+    """What people call it: ``PBS job 81``."""
+    unit: str
+    """The system's own name for it."""
+    ends: datetime | None = None
+    """When the system will end it, where that was asked for and is known; with a time zone."""
+
+
 class Deployment(Protocol):
     """One living cluster. Every coroutine runs on the loop it was started on; none blocks it.
 
@@ -386,6 +399,11 @@ class Backend(ABC, Generic[O]):
         """Why this backend cannot work on this machine at all, or None. Quick (milliseconds) and without the network."""
         return None
 
+    def allocation(self, *, with_end: bool = False) -> Allocation | None:
+        """The unit of this backend's system that this process is part of, or None. Quick, and without the network, unless
+        ``with_end``: then the system is asked, for a few seconds at most, when that unit has to end."""
+        return None
+
     def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """What this backend supplies where nobody says anything; ``given`` is what profile and call have said."""
         ends = {Feature.IDLE_TIMEOUT: "idle_timeout", Feature.MAX_AGE: "max_age"}
@@ -460,6 +478,47 @@ class TakesJobqueue(Protocol):
 
     def from_jobqueue(self, section: str) -> Conversion:
         """The section in our words. Raises ConfigError with every value that cannot be meant, each with its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperCommand:
+    """What starts a keeper on a node, in the working directory of whoever wants the cluster."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it needs, and nothing secret: scripts can be read by others."""
+
+
+@runtime_checkable
+class SubmitsKeeper(SupportsCleanup, Protocol):
+    """A backend whose system can run a cluster's keeper as a unit of its own, for ``lifecycle.host: job``.
+
+    That unit is found by the cluster's uid, by any process and from any host, as ``clean_up`` finds the others: so it is
+    never submitted twice, and one that nobody waits for any more can be ended. ``unit`` is the system's name for it, where
+    that is known: the quicker way to the same.
+    """
+
+    def keeper_document(self, plan: Plan[Any], command: KeeperCommand) -> Document:
+        """What would be sent to start ``command``, exactly. Pure."""
+
+    async def submit_keeper(self, plan: Plan[Any], command: KeeperCommand) -> str:
+        """Send it, and return the system's name for the unit. One whose answer was lost is found, and not sent again.
+
+        Raises SubmitRejected with the key that decides it, QueueFull, and ClusterhubError where it is not known whether the
+        system took it.
+        """
+
+    async def keeper_unit(self, plan: Plan[Any], unit: str = "") -> Unit | None:
+        """The unit as the system tells of it now, with ``failure`` where it has ended; None where it knows no such unit.
+
+        Raises ClusterhubError where the system does not answer.
+        """
+
+    async def end_keeper(self, plan: Plan[Any], unit: str = "") -> None:
+        """Have the system end it, softly, as whoever cancels a unit by hand does. Idempotent. Raises as :meth:`keeper_unit`."""
+
+    def addresses(self, address: str) -> Sequence[str]:
+        """The addresses of this host at which others may reach what listens at ``address``, the likeliest first."""
 
 
 def refuse_unsupported(

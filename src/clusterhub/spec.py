@@ -247,6 +247,19 @@ class Storage(Frozen):
     """Where the logs of jobs are kept. ``$VAR`` and ``~`` expand at submission."""
 
 
+class KeeperJob(Frozen):
+    """The job that the cluster itself lives in, with ``lifecycle.host: job``; its workers are submitted from there."""
+
+    queue: Annotated[Text, Field(pattern=r"^[^\n\r]+$", examples=["services"])] | None = None
+    """The queue of PBS, or the partition of SLURM, that it goes to; by default that of the workers."""
+    walltime: Annotated[Duration, Field(examples=["2d"])] | None = None
+    """How long it may run, in seconds: the cluster ends shortly before. By default ``job.walltime``, else the site's."""
+    cores: Annotated[int, Field(ge=1, le=LARGEST_COUNT, examples=[1])] = 1
+    """Its CPU cores: the scheduler uses one, or little more."""
+    memory: Annotated[Bytes, Field(examples=["2 GiB"])] = Bytes("2 GiB")
+    """Its memory, in bytes: a scheduler of a million tasks needs some GiB."""
+
+
 class Lifecycle(Frozen):
     """What starts, keeps and ends a cluster."""
 
@@ -258,6 +271,7 @@ class Lifecycle(Frozen):
     """The cluster ends at this age (seconds), whatever it does; or ``never``."""
     linger: Annotated[Duration, Field(examples=["10m"])] = Duration("10m")
     """A named cluster outlives its creator for so long (seconds), so that a restarted notebook finds it again."""
+    job: KeeperJob = KeeperJob()
 
 
 class Limits(Frozen):
@@ -337,12 +351,20 @@ class ClusterSpec(Frozen):
                 if asked > self.limits.workers and "workers" in self.model_fields_set:
                     yield "workers", f"{asked} is over the limit of {self.limits.workers} (limits.workers)"
                     break
-        if (
-            self.limits.walltime is not None
-            and self.job.walltime is not None
-            and (self.job.walltime > self.limits.walltime)
+        for path, asked in (
+            ("job.walltime", self.job.walltime),
+            ("lifecycle.job.walltime", self.lifecycle.job.walltime),
         ):
-            yield "job.walltime", f"{self.job.walltime} is over the limit of {self.limits.walltime} (limits.walltime)"
+            if self.limits.walltime is not None and asked is not None and asked > self.limits.walltime:
+                yield path, f"{asked} is over the limit of {self.limits.walltime} (limits.walltime)"
+
+    @property
+    def keeper_walltime(self) -> tuple[Duration | None, str]:
+        """How long the keeper's own job may run, and the key that says so; None leaves it to the site."""
+        own = self.lifecycle.job.walltime
+        if own is None and self.job.walltime is not None:
+            return self.job.walltime, "job.walltime"
+        return own, "lifecycle.job.walltime"
 
     def _fits(self) -> Iterator[tuple[int, str]]:
         """How many workers fit on a node by each of its resources."""

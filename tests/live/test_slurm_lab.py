@@ -47,7 +47,7 @@ def lab(*options: str) -> Iterator[Mapping[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize(("tests", "options"), [("slurm", ()), ("slurm_accounting", ("--accounting",))])
 def test_on_a_real_slurm(tests: str, options: tuple[str, ...]) -> None:
     with lab(*options) as environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -13,10 +14,26 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from clusterhub import Bytes, ClusterSpec, ConfigError, Deployment, Document, Feature, Finding, Footprint, Plan, Ref
-from clusterhub.backend import Backend
+from clusterhub import (
+    Bytes,
+    ClusterSpec,
+    ConfigError,
+    Deployment,
+    Document,
+    Feature,
+    Finding,
+    Footprint,
+    Plan,
+    Ref,
+    Unit,
+)
+from clusterhub.backend import Allocation, Backend, KeeperCommand
+from clusterhub.spec import Job
+from clusterhub_backends.batch.addresses import addresses_here
 from clusterhub_backends.batch.commands import run, user
-from clusterhub_backends.batch.driver import Driver, JobState, Submission
+from clusterhub_backends.batch.driver import Driver, JobState, Submission, SystemDown
+from clusterhub_backends.batch.keeper_job import SubmittedKeeper, keeper_name
+from clusterhub_backends.batch.keeper_job import script as keeper_script
 from clusterhub_backends.batch.names import prefix_of, submission_name
 from clusterhub_backends.batch.queues import Wish
 from clusterhub_backends.batch.roster import Member
@@ -29,6 +46,10 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741 - as in the contract
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]+$")]
 """What goes into a directive: one line."""
 LOGS = "~/clusterhub-logs"
+
+
+TENURE_PATIENCE = 5.0
+"""Seconds in which the system has to say when a job ends."""
 
 
 class BatchBackend(Backend[O], Generic[O]):
@@ -61,10 +82,6 @@ class BatchBackend(Backend[O], Generic[O]):
         reasons = {}
         if spec.worker.cores != int(spec.worker.cores):
             reasons["worker.cores"] = f"batch systems give whole cores; write {math.ceil(spec.worker.cores)}"
-        if spec.lifecycle.host == "job":
-            reasons[str(Feature.HOST)] = (
-                "a cluster cannot live in a job of its own yet; write process, or leave it auto"
-            )
         return reasons
 
     def footprint(self, spec: ClusterSpec) -> Footprint:
@@ -82,7 +99,9 @@ class BatchBackend(Backend[O], Generic[O]):
 
     def plan(self, name: str, spec: ClusterSpec, options: O) -> Plan[O]:
         """The job script as it will be submitted, but for the scheduler's port, which is not known before it listens."""
-        spec = _placed(spec)
+        # The folder of the logs as it is here and now: a keeper that is a job has other variables, and may have another home.
+        logs = spec.storage.model_copy(update={"logs": str(self.log_folder(spec))})
+        spec = _placed(spec).model_copy(update={"storage": logs})
         plain: Plan[O] = Plan(name=name, backend=self.name, spec=spec, options=options)
         scheme = "tcp" if spec.network.tls is False else "tls"
         first = submissions(jobs_of(spec), PILOTS, self.driver.largest_array)[0]
@@ -102,13 +121,7 @@ class BatchBackend(Backend[O], Generic[O]):
         """Start a scheduler here, and have the loop submit the first jobs."""
         from clusterhub_backends.batch.deployment import BatchDeployment
 
-        folder = self.log_folder(plan.spec) / plan.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            origin = next((leaf.origin for leaf in plan.values if leaf.path == "storage.logs"), "")
-            message = f"cannot be made: {error.strerror}; name a folder that this host and the nodes can write"
-            raise ConfigError.of(message, origin=origin, path=f"storage.logs = {folder}") from None
+        folder = self._made_log_folder(plan)
         plan = _encrypted(plan, folder)
         secrets = self._secrets(plan)
         if variables := secret_variables(plan.spec):
@@ -125,7 +138,7 @@ class BatchBackend(Backend[O], Generic[O]):
         )
 
     async def clean_up(self, ref: Ref, uid: str) -> Sequence[str]:
-        """End the jobs that carry the cluster's uid in their names, and no others."""
+        """End the jobs that carry the cluster's uid in their names, its keeper's among them, and no others."""
         import asyncio
 
         listing = await asyncio.to_thread(run, self.driver.listing(user(), ()))
@@ -138,6 +151,64 @@ class BatchBackend(Backend[O], Generic[O]):
     @abstractmethod
     def wish(self, options: O) -> Wish:
         """Where jobs would go, for ``check``."""
+
+    # The keeper as a job
+
+    def allocation(self, *, with_end: bool = False) -> Allocation | None:
+        """The job that this process is part of."""
+        if not (id_ := self.driver.inside(os.environ)):
+            return None
+        ends = None
+        if with_end and (command := self.driver.tenure(id_)) is not None:
+            with contextlib.suppress(SystemDown):
+                ends = self.driver.ends(run(command, TENURE_PATIENCE))
+        return Allocation(f"{self.driver.system} job {id_}", id_, ends)
+
+    def keeper_document(self, plan: Plan[O], command: KeeperCommand) -> Document:
+        """Its job script, exactly as it is submitted."""
+        own = plan.spec.lifecycle.job
+        job = Job(walltime=plan.spec.keeper_walltime[0], workers_per_job=1)
+        shape = Shape(1, own.cores, int(own.memory), gpus=0, memory_limit=int(own.memory))
+        options, name = self.keeper_options(plan.options, own.queue), keeper_name(plan.uid or "0" * 8)
+        directives = [
+            *self.directives(plan.spec.model_copy(update={"job": job}), options, name, shape, self._keeper_log(plan)),
+            *self.keeper_directives,
+            *self.extra_directives(options),
+        ]
+        text = keeper_script(plan, self.driver, directives, command)
+        return Document(title="job script of the keeper", text=text, language="bash")
+
+    async def submit_keeper(self, plan: Plan[O], command: KeeperCommand) -> str:
+        """Submit it, once, and return the id of the job."""
+        self._made_log_folder(plan)
+        return await self._keeper_job(plan).submit(self.keeper_document(plan, command).text)
+
+    async def keeper_unit(self, plan: Plan[O], unit: str = "") -> Unit | None:
+        """What the queue says of it."""
+        return await self._keeper_job(plan).unit(unit)
+
+    async def end_keeper(self, plan: Plan[O], unit: str = "") -> None:
+        """Cancel it."""
+        await self._keeper_job(plan).end(unit)
+
+    def addresses(self, address: str) -> Sequence[str]:
+        """``address``, then the same port at all others of this host."""
+        scheme, _, place = address.partition("://")
+        port = place.rpartition(":")[2]
+        return tuple(dict.fromkeys((address, *(f"{scheme}://{host}:{port}" for host in addresses_here()))))
+
+    def _keeper_job(self, plan: Plan[O]) -> SubmittedKeeper:
+        return SubmittedKeeper(self.driver, plan, self._keeper_log(plan))
+
+    def _keeper_log(self, plan: Plan[O]) -> Path:
+        return self.log_folder(plan.spec) / plan.name / f"{keeper_name(plan.uid or '0' * 8)}.log"
+
+    keeper_directives: ClassVar[tuple[str, ...]] = ()
+    """Further directives of the keeper's job: a keeper that was lost is not to be started anew by the system."""
+
+    @abstractmethod
+    def keeper_options(self, options: O, queue: str | None) -> O:
+        """Of the options those that hold for the keeper's job too, which goes to ``queue``: who pays, and no hardware."""
 
     # The script
 
@@ -164,6 +235,17 @@ class BatchBackend(Backend[O], Generic[O]):
     def log_folder(self, spec: ClusterSpec) -> Path:
         """The folder of all logs, expanded here and now."""
         return Path(os.path.expandvars(Path(spec.storage.logs or LOGS).expanduser())).absolute()
+
+    def _made_log_folder(self, plan: Plan[O]) -> Path:
+        """The folder of this cluster's logs. Raises ConfigError where it cannot be made."""
+        folder = self.log_folder(plan.spec) / plan.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            origin = next((leaf.origin for leaf in plan.values if leaf.path == "storage.logs"), "")
+            message = f"cannot be made: {error.strerror}; name a folder that this host and the nodes can write"
+            raise ConfigError.of(message, origin=origin, path=f"storage.logs = {folder}") from None
+        return folder
 
     def _secrets(self, plan: Plan[O]) -> Path:
         """Where the variables that no script may show are kept as long as the cluster lives: beside its logs."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,15 +17,20 @@ from clusterhub_backends.batch.driver import Command, Output, SystemDown
 PATIENCE = 60.0
 """Seconds that a command may take: SLURM's clients wait 9 s for a controller that is down, and busy servers take longer."""
 
+CONFIGURATION = (
+    "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT",
+    "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT", "PBS_EXEC", "PBS_AUTH_METHOD", "PBS_ENCRYPT_METHOD",
+)  # fmt: skip
+"""Variables by which the commands find their system; the only ones of theirs that they get to see."""
+_THEIRS = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SCANCEL|SCONTROL|SACCT|SALLOC|SRUN|SINFO|PBS)_")
+KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "KRB5CCNAME", *CONFIGURATION)
+"""Of our environment, what says who and where we are, and how the batch system is reached."""
+PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
+
 
 def user() -> str:
     """Who we are to the batch system, whatever the environment says."""
     return pwd.getpwuid(os.getuid()).pw_name
-
-
-KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "KRB5CCNAME")
-"""Of our environment, what says who and where we are, and how the batch system is reached."""
-PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 
 
 def _bare(program: str) -> dict[str, str]:
@@ -36,6 +42,15 @@ def _bare(program: str) -> dict[str, str]:
 
 
 Runner = Callable[[Command], Output]
+
+
+def surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without what would make the commands do something else than they are told.
+
+    ``SBATCH_PARTITION`` overrides what a script says, ``SQUEUE_PARTITION`` hides jobs from a listing, and inside an allocation
+    variables tell of that one: of its memory, its nodes, its cluster (sbatch(1), squeue(1): "input environment variables").
+    """
+    return {name: value for name, value in environ.items() if name in CONFIGURATION or not _THEIRS.match(name)}
 
 
 def run(command: Command, patience: float = PATIENCE) -> Output:
@@ -59,7 +74,7 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
 
 def _environment(command: Command) -> dict[str, str]:
     """What a command sees: of a variable that some pattern unsets, nothing."""
-    seen = _bare(command.argv[0]) if command.bare else os.environ
+    seen = _bare(command.argv[0]) if command.bare else surroundings(os.environ)
     ours = {name: value for name, value in seen.items() if not any(fnmatchcase(name, p) for p in command.unset)}
     return {**ours, "LC_ALL": "C", **command.environment}
 

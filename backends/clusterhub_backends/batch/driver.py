@@ -237,6 +237,18 @@ class Driver(ABC):
     def cancelled(self, output: Output) -> None:
         """Returns where the jobs are ending or were gone already. Raises SystemDown, else ClusterhubError with what it said."""
 
+    def inside(self, environ: Mapping[str, str]) -> str:
+        """The id of the job whose processes have the environment ``environ``, and end with it; empty outside of any."""
+        return environ.get(self.job_variable, "")
+
+    def tenure(self, id_: str) -> Command | None:
+        """Asks when a running job will have to end; None where the system cannot be asked."""
+        return None
+
+    def ends(self, output: Output) -> datetime | None:
+        """When the job that :meth:`tenure` asked about has to end, with a time zone; None where that is not known."""
+        return None
+
     @abstractmethod
     def version(self) -> Command:
         """Asks for the version, for ``check``; its words are shown as they are."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import grp
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ class Wish:
         resources: Mapping[str, str] | None = None,
     ) -> Wish:
         """The wish of whoever runs this process."""
-        return cls(getpass.getuser(), _our_groups(), queues, account or "", qos or "", resources or {})
+        return cls(pwd.getpwuid(os.getuid()).pw_name, _our_groups(), queues, account or "", qos or "", resources or {})
 
 
 def _our_groups() -> tuple[str, ...]:

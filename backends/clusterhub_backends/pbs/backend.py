@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -106,6 +106,13 @@ class PbsBackend(JobqueueConfig, BatchBackend[PbsOptions]):
         yield f"-o {_quoted(str(log))}"
         if not any(line.strip().startswith("-m") for line in options.directives):
             yield "-m n"  # by default it writes a letter for every job that is ended, and we end many
+
+    keeper_directives = ("-r n",)
+
+    def keeper_options(self, options: PbsOptions, queue: str | None) -> PbsOptions:
+        """Account, project and the user's own lines."""
+        hardware: dict[str, Any] = {"resources": {}, "chunks": (), "place": None}
+        return options.model_copy(update={**hardware, "queue": queue or options.queue})
 
     def extra_directives(self, options: PbsOptions) -> Iterable[str]:
         """The user's own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from clusterhub import ClusterhubError, QueueFull
 from clusterhub_backends.batch.driver import (
@@ -40,7 +40,7 @@ MANY = 20
 """Submissions up to which each is asked for by its id."""
 IDENTIFIER = re.compile(r"(?P<number>\d+)(?P<member>\[(?P<index>\d*)\])?(?P<server>\.\S+)?", re.ASCII)
 DOWN = re.compile(
-    r"cannot connect to server|connection refused|unknown host|server shutting down|connection table full"
+    r"cannot connect to server|connection refused|(?<!, or )unknown host|server shutting down|connection table full"
     r"|no free connections|batch protocol error|invalid credential|server internal error|system error"
     r"|failed to save job|end of file|timed? ?out|communication failure|pbs_iff",
     re.IGNORECASE,
@@ -76,6 +76,7 @@ REJECTIONS = (
     (r"directive error|invalid option|illegal -\w value|name is too long", "PBS does not take a directive", "pbs.directives"),
     (r"script contains cr", "the script has line ends of Windows; see the lines of your own", "environment.setup"),
     (r"jobscript size", "the script is larger than the site allows", "environment.setup"),
+    (r"access from host not allowed", "the host of the keeper may not submit jobs", "lifecycle.host"),
     (r"unauthorized request", "the site does not let you submit", ""),
     (r"hook|qsub: request rejected", "a rule of the site refuses the job", ""),
 )  # fmt: skip
@@ -200,6 +201,18 @@ class PbsDriver(Driver):
         # A member that ended is "invalid" to some versions, as one that never was.
         if output.code != 0 and any(not re.search(r"Invalid request \d+\[", line) for line in lines):
             raise ClusterhubError(f"qdel: {' '.join(' '.join(lines).split())}")
+
+    def tenure(self, id_: str) -> Command:
+        """By what is asked for, and when it began."""
+        return Command(("qstat", "-f", id_))
+
+    def ends(self, output: Output) -> datetime | None:
+        """``stime`` and the walltime; None where the job has none."""
+        for _, record in records(output.stdout):
+            walltime, began = _seconds(record.get("Resource_List.walltime", "")), _moment(record.get("stime", ""))
+            if walltime is not None and began is not None:
+                return began + timedelta(seconds=walltime)
+        return None
 
     def version(self) -> Command:
         """As ``pbs_version = 23.06.06``."""

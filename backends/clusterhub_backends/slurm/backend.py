@@ -96,6 +96,14 @@ class SlurmBackend(JobqueueConfig, BatchBackend[SlurmOptions]):
         yield f"--output={_pattern(log)}"
         yield "--open-mode=append"
 
+    keeper_directives = ("--no-requeue",)
+
+    def keeper_options(self, options: SlurmOptions, queue: str | None) -> SlurmOptions:
+        """Account, qos and the user's own lines; a reservation holds for the partition that it was made with."""
+        theirs = {"partition": queue, "reservation": None} if queue is not None else {}
+        hardware = dict.fromkeys(("constraint", "gres", "nodelist", "exclude"))
+        return options.model_copy(update={**hardware, **theirs})
+
     def extra_directives(self, options: SlurmOptions) -> Iterable[str]:
         """The user's own."""
         return options.directives

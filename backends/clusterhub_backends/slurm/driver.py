@@ -173,6 +173,19 @@ class SlurmDriver(Driver):
         if output.code != 0 and (lines or not output.stderr.strip()):
             raise ClusterhubError(f"scancel: {' '.join(' '.join(lines).split()) or f'it ended with {output.code}'}")
 
+    def inside(self, environ: Mapping[str, str]) -> str:
+        """By what slurmd sets: the shell of a plain ``salloc`` knows the job too, and runs on the login node beside it."""
+        return environ.get(self.job_variable, "") if environ.get("SLURMD_NODENAME") else ""
+
+    def tenure(self, id_: str) -> Command:
+        """By squeue."""
+        argv = ("squeue", "--noheader", "--jobs", id_, "--format", "%e")
+        return Command(argv, environment={"SLURM_TIME_FORMAT": "%s"})
+
+    def ends(self, output: Output) -> datetime | None:
+        """Seconds since the epoch; words where the job has no limit."""
+        return _moment(output.stdout.strip()) if output.code == 0 else None
+
     def version(self) -> Command:
         """As ``slurm 22.05.8``."""
         return Command(("sbatch", "--version"))

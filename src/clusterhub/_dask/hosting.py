@@ -57,6 +57,10 @@ class Hosted:
         """Bytes of results that the workers hold."""
         return int(sum(state.nbytes for state in self._scheduler.workers.values()))
 
+    def workers(self) -> int:
+        """How many workers are connected."""
+        return len(self._scheduler.workers)
+
     async def ended(self) -> None:
         """Return when the scheduler has closed, whoever closed it."""
         await self._scheduler.finished()

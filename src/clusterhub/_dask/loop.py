@@ -7,7 +7,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from distributed.utils import LoopRunner
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 CANCEL_PATIENCE = 30.0
 """Seconds that an interrupted call may take to clean up after itself."""
+MEANWHILE = 0.2
+"""Seconds between two looks at what else is to be done while a call lasts."""
 
 
 def in_spawned_child() -> bool:
@@ -51,9 +53,15 @@ class LoopThread:
         """Whether the caller runs on the loop itself, where waiting would stop it for ever."""
         return threading.get_ident() == self._thread
 
-    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+    def run(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> T:
         """What ``coroutine`` returns. An interrupt (Ctrl-C) cancels it and waits until it has cleaned up.
 
+        ``meanwhile`` is called again and again, on the caller's thread, until it has returned.
         Raises ClusterhubError in a process that was forked from the one that made the loop: its thread is not there.
         """
         if os.getpid() != self._pid:
@@ -67,6 +75,8 @@ class LoopThread:
             raise ClusterhubError("the event loop of this cluster has ended")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop.asyncio_loop)
         try:
+            while meanwhile is not None and not concurrent.futures.wait([future], MEANWHILE).done:
+                meanwhile()
             return future.result(timeout)
         except BaseException:
             # An error of the coroutine itself, and then it is done; or Ctrl-C in this thread, and then it still runs.

@@ -7,12 +7,15 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from clusterhub import keeper
-from clusterhub.backend import Backend, Feature, Plan, SupportsAttach, refuse_unsupported
+from clusterhub.backend import Backend, Feature, Plan, SubmitsKeeper, SupportsAttach, refuse_unsupported
+from clusterhub.display.words import moment
 from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
+from clusterhub.keeper.logout import ends_with_login
 from clusterhub.profile import Overrides, Resolved, resolve
 from clusterhub.spec import ClusterSpec
 
@@ -62,7 +65,7 @@ class Prepared:
     resolved: Resolved
     plan: Plan[Any]
     in_keeper: bool
-    """Whether it lives in a process of its own."""
+    """Whether it lives in a process of its own, beside this one or as a job."""
     named: bool
     keep: bool
     workers_said: bool
@@ -72,13 +75,22 @@ class Prepared:
 
     def opening(self) -> Opening:
         """How a facade starts it, or finds the one that has its name already."""
-        from clusterhub.cluster import Opening
-
         if not self.in_keeper:
+            from clusterhub.cluster import Opening
+
             return Opening(partial(self.resolved.backend.start, self.plan))
         target = self.plan.spec.workers if self.workers_said else None
-        start = partial(keeper.start, self.plan, named=self.named, kept=self.keep, target=target, launch=self.launch)
-        return Opening(start, inline=False)
+        return kept_opening(self.plan, named=self.named, kept=self.keep, target=target, launch=self.launch)
+
+
+def kept_opening(plan: Plan[Any], *, named: bool, kept: bool, **further: Any) -> Opening:
+    """How a facade starts a cluster in a keeper, which tells what it waits for."""
+    from clusterhub.cluster import Opening
+    from clusterhub.display.news import News
+
+    news = News()
+    start = partial(keeper.start, plan, named=named, kept=kept, tell=news.tell, **further)
+    return Opening(start, inline=False, news=news)
 
 
 def prepare(
@@ -96,11 +108,13 @@ def prepare(
     """
     if name is not None:
         check_name(name)
-    launch = keeper.in_advance(name) if start and (name is not None or keep or _says_process(overrides)) else None
+    said = _said_host(overrides)
+    likely = said == "process" or (said in (None, "auto") and (name is not None or keep))
+    launch = keeper.in_advance(name) if start and likely else None
     try:
         resolved = resolve(profile, overrides)
-        in_keeper = _host(resolved, outlives_us=name is not None or keep) == "process"
-        if launch is None and start and in_keeper and resolved.backend.unusable() is None:
+        beside_us = _host(resolved, outlives_us=name is not None or keep) == "process"
+        if launch is None and start and beside_us and resolved.backend.unusable() is None:
             launch = keeper.in_advance(name)
         called = name or new_name(resolved.profile)
         prepared = _prepared(resolved, profile, called, overrides, named=name is not None, keep=keep)
@@ -110,15 +124,15 @@ def prepare(
         if launch is not None:
             launch.let_go()
         raise
-    if launch is not None and not in_keeper:
+    if launch is not None and not beside_us:
         launch.let_go()
         launch = None
     return replace(prepared, launch=launch)
 
 
-def _says_process(overrides: Mapping[str, Any]) -> bool:
+def _said_host(overrides: Mapping[str, Any]) -> Any:
     lifecycle = overrides.get("lifecycle")
-    return isinstance(lifecycle, Mapping) and lifecycle.get("host") == "process"
+    return lifecycle.get("host") if isinstance(lifecycle, Mapping) else None
 
 
 def _prepared(
@@ -134,18 +148,18 @@ def _prepared(
     # On the caller's thread: dask_jobqueue replaces signal handlers when it is imported, and fails on another (its #667).
     backend.load()
     host = _host(resolved, outlives_us=named or keep)
-    if host == "process" and resolved.spec.lifecycle.host == "auto":
+    if host != "inline" and resolved.spec.lifecycle.host == "auto":
         resolved = resolve(profile, _with_host(overrides, host))
-    if keep and host != "process":
-        raise Unsupported(backend.name, {"keep": _no_keep(backend)}, origins={}, support=resolved.spec.support)
+    if keep and (reason := _no_keep(backend, host)):
+        raise Unsupported(backend.name, {"keep": reason}, origins={}, support=resolved.spec.support)
     refuse_unsupported(backend, resolved.spec, resolved.options, resolved.origins)
-    if host == "job":
-        reason = "a cluster cannot live in a job of its own yet; write process, or leave it auto"
+    if host == "job" and not isinstance(backend, SubmitsKeeper):
+        reason = "it has no jobs that a cluster could live in; leave it auto"
         raise Unsupported(backend.name, {"lifecycle.host": reason}, origins=resolved.origins)
     return Prepared(
         resolved=resolved,
         plan=planned(resolved, called),
-        in_keeper=host == "process",
+        in_keeper=host != "inline",
         named=named,
         keep=keep,
         workers_said=overrides.get("workers") is not None,
@@ -155,6 +169,9 @@ def _prepared(
 def planned(resolved: Resolved, name: str) -> Plan[Any]:
     """The backend's plan, with what only the hub knows."""
     plain: Plan[Any] = resolved.backend.plan(name, resolved.spec, resolved.options)
+    if (script := keeper.document_of(plain)) is not None:
+        summary = f"{plain.summary}; before them the keeper, as a job of its own"
+        plain = plain.model_copy(update={"documents": (script, *plain.documents), "summary": summary})
     return plain.model_copy(
         update={
             "profile": resolved.profile,
@@ -172,7 +189,10 @@ def _host(resolved: Resolved, *, outlives_us: bool) -> Literal["inline", "proces
         return asked
     if Feature.HOST not in backend.features or isinstance(backend, SupportsAttach):
         return "inline"  # it lives elsewhere anyway, or cannot
-    return "process" if outlives_us else backend.home
+    if not outlives_us:
+        return backend.home
+    ends_with_us = isinstance(backend, SubmitsKeeper) and (backend.allocation() is not None or ends_with_login())
+    return "job" if ends_with_us else "process"
 
 
 def _with_host(overrides: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -180,7 +200,16 @@ def _with_host(overrides: Mapping[str, Any], host: str) -> dict[str, Any]:
     return {**overrides, "lifecycle": {**(said if isinstance(said, Mapping) else {}), "host": host}}
 
 
-def _no_keep(backend: Backend[Any]) -> str:
+def _no_keep(backend: Backend[Any], host: str) -> str:
+    """Why a cluster that lives there cannot be kept; empty where it can."""
+    if host == "process":
+        allocation = backend.allocation(with_end=True)
+        if allocation is None:
+            return ""
+        ends = f" at {moment(allocation.ends, datetime.now(UTC))}" if allocation.ends is not None else ""
+        return f"this process is part of {allocation.name}, and a keeper beside it ends{ends} with it; set lifecycle.host: job"
+    if host == "job":
+        return ""
     if Feature.HOST in backend.features:
         return "with lifecycle.host: inline it ends with the process that made it; leave lifecycle.host auto"
     return "its clusters end with the process that made them; leave keep out"

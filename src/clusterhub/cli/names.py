@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,9 +66,11 @@ def dashboard_line(link: str, host: str) -> str:
     from clusterhub._dask.dashboard import tunnel
 
     parts = urlsplit(link)
+    here = host == os.uname().nodename
     if parts.hostname not in ("127.0.0.1", "localhost", "::1") or parts.port is None or not host:
         return f"dashboard  {link}"  # it is a relayed one, or can be reached from elsewhere as it is
-    return f"dashboard  {link}     elsewhere: {tunnel(host, parts.port)}"
+    # On another host, as where its keeper is a job there, it opens through a tunnel only.
+    return f"dashboard  {link}     {'elsewhere' if here else 'after'}: {tunnel(host, parts.port)}"
 
 
 def what_next(name: str) -> str:

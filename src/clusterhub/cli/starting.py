@@ -98,7 +98,8 @@ def _go_on(cluster: Cluster, prepared: Prepared, said: bool, waits: bool, timeou
     if not said:
         _say_head(prepared.plan, report.target, host)
     ours = record.uid == prepared.plan.uid
-    ready = "keeper ready" if ours else f"it lives already, for {age(record.created, report.taken)}"
+    unit = f" as job {record.keeper_unit} on {host}" if record.keeper_unit else ""
+    ready = f"keeper ready{unit}" if ours else f"it lives already, for {age(record.created, report.taken)}"
     say_marked("✔", "green", f"{ready}, scheduler {report.scheduler_address}")
     code = 0
     if waits and 0 < report.target.minimum <= report.connected:  # a wait for what is there shows nothing

@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -19,6 +19,7 @@ from clusterhub.backend import Deployment, Plan, Remarks, Standalone, Unit
 from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Display, Report, choose
+from clusterhub.display.news import News
 from clusterhub.errors import ClusterGone, ConfigError, Failure, Unsupported
 from clusterhub.spec import Workers
 
@@ -40,6 +41,8 @@ class Opening:
     """Whether closing the facade ends the cluster, unless it is kept."""
     inline: bool = True
     """Whether it lives in this process."""
+    news: News = field(default_factory=News)
+    """What is said while it is opened, where that may take long."""
 
 
 @dataclass(frozen=True)

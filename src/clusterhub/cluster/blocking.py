@@ -45,13 +45,16 @@ class Cluster:
         self._inner = AsyncCluster(plan, opening)
         self._thread = LoopThread()
         _open.add(self)  # from now on: an interrupt of the clean-up after an interrupt leaves the rest to the exit
+        opening.news.fronted = True
         try:
-            self._call(self._inner._start())
+            self._call(self._inner._start(), meanwhile=opening.news.show)
         except BaseException:
+            opening.news.show()
             if self._inner.status in (Status.closed, Status.failed):
                 _open.discard(self)
                 self._thread.stop()
             raise
+        opening.news.show()
         self._inner._on_closed.append(self._thread.stop_soon)
 
     # Life
@@ -113,7 +116,7 @@ class Cluster:
             " (and cluster.security) and make a distributed.Client there"
         )
 
-    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _call(self, coroutine: Coroutine[Any, Any, T], meanwhile: Callable[[], None] | None = None) -> T:
         if self._thread.here:
             coroutine.close()
             raise ClusterhubError(
@@ -123,7 +126,7 @@ class Cluster:
         if self._thread.stopped:
             coroutine.close()
             raise ClusterGone(f"cluster {self.name} has been closed; connect again for a new one")
-        return self._thread.run(coroutine)
+        return self._thread.run(coroutine, meanwhile=meanwhile)
 
     # What it is told
 

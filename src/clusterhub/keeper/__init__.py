@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clusterhub.backend import Plan
+    from collections.abc import Callable
+
+    from clusterhub.backend import Document, Plan
     from clusterhub.keeper.collecting import Finding, collect
     from clusterhub.keeper.ending import end
     from clusterhub.keeper.launch import Launch
@@ -31,12 +33,19 @@ __all__ = [
 
 
 async def start(
-    plan: Plan[Any], *, named: bool, kept: bool, target: Workers | None = None, launch: Launch | None = None
+    plan: Plan[Any],
+    *,
+    named: bool,
+    kept: bool,
+    target: Workers | None = None,
+    launch: Launch | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> RemoteDeployment:
     """See :func:`clusterhub.keeper.opening.start`."""
     from clusterhub.keeper import opening
 
-    return await opening.start(plan, named=named, kept=kept, target=target, launch=launch)
+    said = {} if tell is None else {"tell": tell}
+    return await opening.start(plan, named=named, kept=kept, target=target, launch=launch, **said)
 
 
 def in_advance(name: str | None) -> Launch | None:
@@ -48,6 +57,19 @@ def in_advance(name: str | None) -> Launch | None:
     if name is not None and store.folder(name).exists():
         return None
     return Launch(name or "(unnamed)", store.own_folder())
+
+
+def document_of(plan: Plan[Any]) -> Document | None:
+    """What would be sent to have the keeper of ``plan`` run as a job of its own; None where it is to live elsewhere."""
+    from clusterhub import registry
+    from clusterhub.backend import SubmitsKeeper
+    from clusterhub.keeper.records import Store
+    from clusterhub.keeper.submission import keeper_command
+
+    backend = registry.backend(plan.backend)
+    if plan.spec.lifecycle.host != "job" or not isinstance(backend, SubmitsKeeper):
+        return None
+    return backend.keeper_document(plan, keeper_command(plan, Store.here()))
 
 
 async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:

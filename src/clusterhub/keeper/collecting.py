@@ -47,7 +47,7 @@ def collect(*, dry_run: bool = False) -> list[Finding]:
 
 
 def _judged(store: Store, record: Record, dry_run: bool) -> Finding | None:
-    stands = standing(record, store)
+    stands = standing(record, store, ask=True)
     if stands.condition is Condition.UNKNOWN or stands.condition is Condition.STOPPED:
         return Finding(record.name, "left alone", stands.reason)
     if stands.condition is not Condition.DEAD:
@@ -57,7 +57,7 @@ def _judged(store: Store, record: Record, dry_run: bool) -> Finding | None:
     try:
         with store.locked(record.name, 5.0):
             again = store.read(record.name)
-            if again.uid != record.uid or standing(again, store).condition is not Condition.DEAD:
+            if again.uid != record.uid or standing(again, store, ask=True).condition is not Condition.DEAD:
                 return None
             return Finding(record.name, "removed", stands.reason, clear(store, again, stands.reason))
     except LookupError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.display import counted
 from clusterhub.errors import ClusterGone, ClusterhubError
+from clusterhub.keeper.asking import end_job, job_fate
 from clusterhub.keeper.collecting import clear
 from clusterhub.keeper.finding import unknown
 from clusterhub.keeper.identity import Life, OutOfReach, Process
@@ -46,9 +47,11 @@ def end(name: str) -> str:
         record = store.read(name)
     except NotThere:
         raise unknown(store, name) from None
-    stands = standing(record, store)
+    stands = standing(record, store, ask=True)
     if stands.condition is Condition.DEAD:
         return _cleared(store, record, stands.reason)
+    if record.as_job and (stands.condition is Condition.UNKNOWN or record.keeper is None):
+        return _cancelled(store, record, stands.reason)
     if stands.condition in (Condition.STOPPED, Condition.UNKNOWN):
         raise NotEnded(f"{name} was not ended: {stands.reason}")
     if record.state != "running":
@@ -63,13 +66,14 @@ class _NoAnswer(ClusterhubError):
     """Its keeper does not answer, or not us: a clusterhub of another contract."""
 
 
-def _cleared(store: Store, record: Record, reason: str) -> str:
+def _cleared(store: Store, record: Record, reason: str, *, proven: bool = False) -> str:
     with store.locked(record.name, LOCK_PATIENCE):
         try:
             again = store.read(record.name)
         except NotThere:
             return f"{record.name} was dead, and somebody else has just removed what was left of it"
-        if again.uid != record.uid or standing(again, store).condition is not Condition.DEAD:
+        dead = proven or standing(again, store, ask=True).condition is Condition.DEAD
+        if again.uid != record.uid or not dead:
             raise NotEnded(f"{record.name} was dead, and another cluster has its name by now, which was left alone")
         ended = clear(store, again, reason)
     left = f"what it left was ended: {', '.join(ended)}" if ended else "it had left nothing but its record"
@@ -104,6 +108,8 @@ async def _what_goes(deployment: RemoteDeployment) -> str:
 
 def _signalled(store: Store, record: Record, why: str) -> str:
     """End a cluster whose keeper takes no calls (not yet, no more, or not from us) by a signal, at which it ends all it has."""
+    if record.as_job and record.keeper is not None and record.keeper.life() is Life.UNKNOWN:
+        return _cancelled(store, record, why)
     name, keeper = record.name, _keeper_of(store, record)
     if keeper is not None:
         with suppress(ProcessLookupError):
@@ -117,6 +123,29 @@ def _signalled(store: Store, record: Record, why: str) -> str:
         if left.uid == record.uid:
             return _cleared(store, left, standing(left, store).reason)
     return f"{name} has ended; {why}"
+
+
+def _cancelled(store: Store, record: Record, why: str) -> str:
+    """End a cluster whose keeper is a job that nobody reaches from here: the system ends that, and so it ends all it has."""
+    name = record.name
+    try:
+        end_job(record, store)
+    except ClusterhubError as error:
+        raise NotEnded(f"{name} was not ended: {why}; and its keeper's job could not be cancelled: {error}") from error
+    deadline = time.monotonic() + END_PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            left = store.read(name)
+        except NotThere:
+            left = None
+        if left is None or left.uid != record.uid:
+            return f"{name} has ended: its keeper's job was cancelled; {why}"
+        if fate := job_fate(left, store):
+            return _cleared(store, left, fate, proven=True)
+        time.sleep(0.5)
+    raise NotEnded(
+        f"{name} was not ended: its keeper's job was cancelled {END_PATIENCE:.0f} s ago, and has not ended; {why}"
+    )
 
 
 def _keeper_of(store: Store, record: Record) -> Process | None:

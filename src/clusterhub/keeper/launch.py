@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import struct
 import subprocess
@@ -12,7 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from clusterhub.errors import ClusterhubError
-from clusterhub.keeper.wire import Order, Ready, error_from
+from clusterhub.keeper.report import ready_from
+from clusterhub.keeper.wire import Order, Ready
 
 LOG_TAIL = 15
 """Lines of keeper.log that are shown of a keeper that ended without a word."""
@@ -20,6 +20,8 @@ LOG_TAIL = 15
 
 class Launch:
     """One keeper process, started and waited for; this process is its creator."""
+
+    pipe = True
 
     def __init__(self, name: str, folder: Path) -> None:
         """Start it, before it is known whether it is needed: it imports what it will need, and waits for an :meth:`order`.
@@ -81,10 +83,7 @@ class Launch:
             raise
         if not text:
             raise ClusterhubError(f"the keeper ended before it was ready{self._words()}")
-        answer = json.loads(text)
-        if "error" in answer:
-            raise error_from(answer["error"])
-        return Ready.model_validate(answer["ready"])
+        return ready_from(text)
 
     def _read(self) -> bytes:
         assert self._answer is not None

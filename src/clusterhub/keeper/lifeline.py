@@ -34,17 +34,18 @@ class Lifeline:
         self.lingers_until: float | None = None
         """By the loop's clock: when it ends unless somebody comes back; None while it is held or kept."""
 
-    def hold(self, process: Process, token: str = CREATOR, pipe: int | None = None) -> bool:
+    def hold(self, process: Process, token: str = CREATOR, pipe: int | None = None, *, silent: float = 0.0) -> bool:
         """From now on ``process`` holds the cluster, until it ends or lets go. Idempotent; False for one that has ended.
 
-        ``token`` tells the holds of one process apart: each of its facades lets go on its own.
+        ``token`` tells the holds of one process apart: each of its facades lets go on its own. ``silent`` is for how many
+        seconds nothing was heard of it, which matters where it cannot be seen from here.
         """
         key = (*_key(process), token)
         if key in self._holders:
             self._holders[key].renew()
             return True
         try:
-            holder = _Holder(process, pipe, lambda how: self._gone(key, how))
+            holder = _Holder(process, pipe, lambda how: self._gone(key, how), silent)
         except ProcessLookupError:
             return False
         self._holders[key] = holder
@@ -116,18 +117,18 @@ def _key(process: Process) -> tuple[str, ...]:
 class _Holder:
     """One process, watched by whatever tells of its end here. Raises ProcessLookupError for one that has ended."""
 
-    def __init__(self, process: Process, pipe: int | None, gone: Callable[[str], None]) -> None:
+    def __init__(self, process: Process, pipe: int | None, gone: Callable[[str], None], silent: float) -> None:
         self._process = process
         self._gone = gone
         self._loop: Any = asyncio.get_running_loop()
         self._fds: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._heard = self._loop.time()
+        self._timer: asyncio.Handle | None = None
+        self._heard = self._loop.time() - silent
         life = process.life()
         if life is Life.DEAD:
             raise ProcessLookupError(process.pid)
         if life is Life.UNKNOWN:
-            self._look_far()
+            self._timer = self._loop.call_soon(self._look_far)
         elif (pidfd := open_watch(process)) is not None:
             self._watch(pidfd, lambda fd: gone("ended"))
         else:

@@ -10,6 +10,7 @@ from typing import Any
 from clusterhub.backend import Ref
 from clusterhub.display import Column, Table, age
 from clusterhub.errors import ClusterhubError
+from clusterhub.keeper.asking import waited_for
 from clusterhub.keeper.discovery import discovered_refs
 from clusterhub.keeper.record import Record, Status, Unreadable
 from clusterhub.keeper.records import Store
@@ -145,6 +146,11 @@ def _state(store: Store, record: Record, status: Status | None) -> tuple[str, st
     stands = standing(record, store)
     if stands.condition is Condition.DEAD:
         return "dead", f"{stands.reason}; clusterhub gc removes what is left"
+    if stands.condition is Condition.STARTING and record.as_job and (wait := waited_for(record, store)) is not None:
+        return (
+            "starting",
+            f"its keeper, job {wait.unit}, {wait.text}" if wait.unit else f"its keeper's job: {wait.text}",
+        )
     if stands.condition is not Condition.LIVING:
         return str(stands.condition), stands.reason
     if record.state != "running":

@@ -75,6 +75,8 @@ class Look:
             yield "lifecycle.max_age", self._keeper.started + timedelta(seconds=float(lifecycle.max_age))
         if lifecycle.idle_timeout != "never" and idle is not None:
             yield "lifecycle.idle_timeout", idle + timedelta(seconds=float(lifecycle.idle_timeout))
+        if self._keeper.tenure is not None and (ends := self._keeper.tenure.ends) is not None:
+            yield "lifecycle.job.walltime", ends
         if (until := self._keeper.lifeline.lingers_until) is not None:
             left = timedelta(seconds=until - asyncio.get_running_loop().time())
             yield "lifecycle.linger", datetime.now(UTC) + left

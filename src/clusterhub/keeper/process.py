@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import json
 import logging
+import os
 import signal
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Any
 
 from clusterhub import registry
 from clusterhub._dask.hosting import Hosted
-from clusterhub.backend import Deployment, HostsScheduler, Plan
-from clusterhub.errors import ClusterGone, ClusterhubError, Unsupported
+from clusterhub.backend import Deployment, HostsScheduler, Plan, SubmitsKeeper
+from clusterhub.display.words import counted
+from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, Unsupported
 from clusterhub.keeper import logs
-from clusterhub.keeper.identity import Process
+from clusterhub.keeper.identity import Life, Process
 from clusterhub.keeper.keys import make_keys
 from clusterhub.keeper.lifeline import Lifeline
 from clusterhub.keeper.looking import Look
-from clusterhub.keeper.record import End, NotOurs
-from clusterhub.keeper.records import Store
+from clusterhub.keeper.record import ANSWER, WAITING, End, NotOurs
+from clusterhub.keeper.records import LOGS, Store
+from clusterhub.keeper.report import Report
 from clusterhub.keeper.serving import HANDLER, Serving
-from clusterhub.keeper.wire import Order, Ready, plain_error, plan_from, without_secrets
+from clusterhub.keeper.tenure import Tenure
+from clusterhub.keeper.wire import Order, Ready, plan_from, without_secrets
+from clusterhub.quantities import Bytes
 from clusterhub.spec import Workers
 
 logger = logging.getLogger("clusterhub.keeper")
@@ -35,6 +37,10 @@ CLOSE_PATIENCE = 120.0
 """Seconds that ending everything may take; what is left then is told, and the process ends all the same."""
 LOG_TAIL = 200
 """Lines of keeper.log that ``logs()`` shows."""
+WAITER_GRACE = 45.0
+"""Seconds for which whoever waits for a keeper's job may be silent before nobody waits for it any more."""
+TENURE_PATIENCE = 2.0
+"""Seconds in which the end of its own job is to be found out before its cluster is shown."""
 
 
 class Keeper:
@@ -42,7 +48,7 @@ class Keeper:
 
     deployment: Deployment
 
-    def __init__(self, order: Order, store: Store) -> None:
+    def __init__(self, order: Order, store: Store, *, as_job: bool = False) -> None:
         backend = registry.backend(str(order.plan["backend"]))
         backend.load()
         self.backend = backend
@@ -50,6 +56,8 @@ class Keeper:
         self.target: Workers = self.plan.spec.workers
         self.started = datetime.now(UTC)
         self.dashboard = ""
+        self.tenure = Tenure(backend, self.plan.spec) if as_job else None
+        """The time that it has, where it is a job itself."""
         self.reason: str | None = None
         """Why it ends, once it does."""
         self._store = store
@@ -63,8 +71,11 @@ class Keeper:
 
     async def run(self, report: Report) -> int:
         """Start the cluster, tell ``report`` how that went, keep it until it is to end; the exit code."""
+        told = (
+            "its keeper was told to" if self.tenure is None else "its keeper's job was cancelled, or is at its walltime"
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.end, f"its keeper was told to ({number.name})")
+            asyncio.get_running_loop().add_signal_handler(number, self.end, f"{told} ({number.name})")
         try:
             hosted = await self._begin()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller waits for it, and is told
@@ -75,7 +86,8 @@ class Keeper:
         self.lifeline.established(named=self._order.named, kept=self._order.kept)
         gc.enable()
         gc.freeze()  # what was imported stays for good, and need not be looked at again and again
-        report.ready(Ready(keeper=Process.this(), address=self.deployment.scheduler_address))
+        address = self.deployment.scheduler_address
+        report.ready(Ready(keeper=Process.this(), address=address, addresses=self._addresses(address)))
         logger.info("ready at %s", self.deployment.scheduler_address)
         try:
             await self._until_the_end(hosted)
@@ -93,6 +105,11 @@ class Keeper:
     async def _begin(self) -> Hosted:
         """The deployment, started and answering. Raises what its start raised, or ClusterGone where it was called off."""
         self._write(keeper=Process.this())
+        self._raise_if_called_off()
+        looking = None
+        if self.tenure is not None:
+            self._refuse_barren_host()
+            looking = asyncio.ensure_future(self.tenure.look())
         self.plan = self.plan.model_copy(update=self._private())
         starting = asyncio.ensure_future(self.backend.start(self.plan))
         ending = asyncio.ensure_future(self._ending.wait())
@@ -103,13 +120,30 @@ class Keeper:
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
                 await starting.result().close()
-            raise ClusterGone(f"the start of {self.plan.name} was called off: {self.reason}")
+            self._raise_if_called_off()
         self.deployment = starting.result()
         try:
+            if looking is not None:
+                await asyncio.wait([looking], timeout=TENURE_PATIENCE)
             return await self._open()
         except BaseException:
             await self.deployment.close()
             raise
+
+    def _raise_if_called_off(self) -> None:
+        if self._ending.is_set():
+            raise ClusterGone(f"the start of {self.plan.name} was called off: {self.reason}")
+
+    def _refuse_barren_host(self) -> None:
+        """Raise BackendUnavailable where nothing can be submitted from the node that this job came to."""
+        if reason := self.backend.unusable():
+            raise BackendUnavailable(
+                f"the keeper of {self.plan.name} runs as a job on {os.uname().nodename}, and cannot submit workers from there:"
+                f" {reason}. Name a queue whose nodes can, with lifecycle.job.queue, or write lifecycle.host: process"
+            )
+
+    def _addresses(self, address: str) -> tuple[str, ...]:
+        return tuple(self.backend.addresses(address)) if self.tenure and isinstance(self.backend, SubmitsKeeper) else ()
 
     def _private(self) -> dict[str, Any]:
         """Keys and a secret path of the dashboard, so that no other user of this machine is let in."""
@@ -132,12 +166,15 @@ class Keeper:
         hosted = Hosted(self.deployment.scheduler)
         hosted.answer(HANDLER, Serving(self).answer)
         self.dashboard = hosted.guard_dashboard(self.plan.dashboard_prefix, bool(self.deployment.dashboard_link))
+        ref = self.deployment.ref
+        if self.tenure is not None and (job := self.backend.allocation()) is not None:
+            ref = ref.model_copy(update={"data": {**ref.data, "keeper": job.unit}})
         self._write(
             state="running",
             plan=without_secrets(self.plan),
             address=self.deployment.scheduler_address,
             dashboard=self.dashboard,
-            ref=self.deployment.ref.model_dump(mode="json"),
+            ref=ref.model_dump(mode="json"),
         )
         return hosted
 
@@ -149,6 +186,8 @@ class Keeper:
             while self.reason is None:
                 try:
                     await self._tell(await look.now())
+                    if self.tenure is not None and (over := await self.tenure.over()):
+                        self.end(f"{over}; {_what_goes(hosted)}")
                 except ClusterGone as gone:
                     if gone.final:
                         self.end(self._bare(gone))
@@ -203,6 +242,10 @@ class Keeper:
             look.untold()
             logger.warning("%s", error)
 
+    async def note_address(self, address: str) -> None:
+        """Its creator, on another host, reaches it there: others of that host will too."""
+        await asyncio.to_thread(self._write, address=address)
+
     async def note_kept(self) -> None:
         """It is kept from now on, and whoever reads the record knows."""
         await asyncio.to_thread(self._write, kept=True)
@@ -222,7 +265,7 @@ class Keeper:
         try:
             record = self._store.read(self.plan.name)
             if record.uid == self.plan.uid:
-                self._store.retire(record, End(when=datetime.now(UTC), reason=reason))
+                self._store.retire(record, End(when=datetime.now(UTC), reason=reason), (*LOGS, ANSWER))
         except (ClusterhubError, LookupError) as error:
             logger.warning("the record could not be put away: %s", error)
 
@@ -235,35 +278,24 @@ class Keeper:
         return "\n".join(text.splitlines()[-LOG_TAIL:])
 
 
-class Report:
-    """The pipe on which the starter of a keeper waits for its answer: one line of JSON, ever."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-
-    def ready(self, ready: Ready) -> None:
-        """The cluster is there."""
-        self._say({"ready": ready.model_dump(mode="json")})
-
-    def failed(self, error: BaseException) -> None:
-        """The cluster is not there, for ``error``, and nothing is left of it."""
-        self._say({"error": plain_error(error)})
-
-    def _say(self, answer: Mapping[str, Any]) -> None:
-        # Whoever waited for it may be gone; the lifeline knows.
-        with contextlib.suppress(OSError, ValueError):
-            self._pipe.write(json.dumps(answer).encode() + b"\n")
-            self._pipe.close()
+def _what_goes(hosted: Hosted) -> str:
+    """``with it go 24 workers and 2.1 GiB of results``."""
+    stored = hosted.stored()
+    results = f" and {Bytes(stored).about()} of results" if stored else ""
+    return f"with it go {counted(hosted.workers(), 'worker')}{results}"
 
 
-async def keep(order: Order, pipe: int, report: Report) -> int:
-    """Carry out ``order``, whose creator holds the other end of ``pipe``; the exit code of the process."""
-    store = Store.here()
+async def keep(order: Order, pipe: int | None, report: Report) -> int:
+    """Carry out ``order``, whose creator holds the other end of ``pipe``, or waits for this job; the process's exit code."""
+    store, as_job = Store.here(), pipe is None
     try:
-        keeper = Keeper(order, store)
+        keeper = Keeper(order, store, as_job=as_job)
     except BaseException as error:  # noqa: BLE001 - as above: told to whoever waits
         report.failed(error)
         return 1
-    if not keeper.lifeline.hold(order.creator, pipe=pipe):
+    silent = (store.age_of(keeper.plan.name, WAITING) or 0.0) if as_job else 0.0
+    if not keeper.lifeline.hold(order.creator, pipe=pipe, silent=silent):
         keeper.end("the process that made it ended")
+    elif silent > WAITER_GRACE and order.creator.life() is Life.UNKNOWN:
+        keeper.end(f"{order.creator}, which waited for it, has not been heard of for {silent:.0f} s")
     return await keeper.run(report)

@@ -19,6 +19,9 @@ FORMAT = 1
 BEAT = 15.0
 """Seconds after which a keeper writes its status again even if nothing has changed."""
 RECORD = "record.json"
+ORDER, WAITING, ANSWER = "order.json", "waiting.json", "answer.json"
+"""Beside it, where the keeper is a job of its own: what is wanted of it, with secrets, until it has read it; a sign of life of
+whoever waits for it, with what the queue says; and how its start went."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -79,11 +82,34 @@ class Record(Frozen):
     plan: dict[str, JsonValue]
     """What it was to be, without secrets."""
     ref: dict[str, JsonValue] = Field(default_factory=dict)
-    """What its backend needs to find it again."""
+    """What its backend needs to find it again; under ``data``, as ``keeper``, the unit that its keeper is."""
     version: str
     """Of the clusterhub that wrote this."""
     python: str
     end: End | None = None
+
+    @property
+    def as_job(self) -> bool:
+        """Whether its keeper is, or is to be, a job of the batch system itself."""
+        spec = self.plan.get("spec")
+        lifecycle = spec.get("lifecycle") if isinstance(spec, dict) else None
+        return isinstance(lifecycle, dict) and lifecycle.get("host") == "job"
+
+    @property
+    def keeper_unit(self) -> str:
+        """The system's name for that job; empty where there is none, or it is not known."""
+        data = self.ref.get("data")
+        unit = data.get("keeper") if isinstance(data, dict) else None
+        return unit if isinstance(unit, str) else ""
+
+
+class Wait(Frozen):
+    """What whoever waits for the keeper's job last heard of it."""
+
+    unit: str
+    """The system's name for the job."""
+    text: str
+    """``waits for enough free cores and memory (Resources)``."""
 
 
 class Status(Frozen):

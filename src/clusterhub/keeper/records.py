@@ -39,6 +39,7 @@ from clusterhub.keeper.private import (
 )
 from clusterhub.keeper.record import (
     RECORD,
+    WAITING,
     End,
     NotOurs,
     NotThere,
@@ -56,7 +57,7 @@ KEPT_ENDED = 20
 KEPT_FOR = timedelta(days=7)
 """How many of the clusters that ended are remembered at most, and for how long."""
 _STATUS = "status.json"
-_LOGS = ("keeper.log", "keeper.log.1")
+LOGS = ("keeper.log", "keeper.log.1")
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 _GARBAGE_AGE = 3600.0
 """Seconds after which what a crash left is nobody's work in progress any more."""
@@ -122,15 +123,40 @@ class Store:
             return None
 
     def heartbeat_age(self, name: str) -> float | None:
-        """Seconds since the status was written last, by the file system's own clock; None where that cannot be known.
+        """Seconds since its keeper, or before there is one, whoever waits for its job, gave a sign of life; None without any."""
+        age = self.age_of(name, _STATUS)
+        return self.age_of(name, WAITING) if age is None else age
+
+    def age_of(self, name: str, file: str) -> float | None:
+        """Seconds since that file was written last, by the file system's own clock; None where that cannot be known.
 
         Neither a clock that is set nor one that differs between two nodes makes a living keeper look dead.
         """
         try:
-            written = (self.folder(name) / _STATUS).lstat().st_mtime
+            with opened_own(self.folder(name)) as opened:  # opened anew, since NFS looks again only then
+                written = os.stat(file, dir_fd=opened, follow_symlinks=False).st_mtime
             return max(0.0, self._clock() - written)
         except OSError:
             return None
+
+    def put(self, uid: str, name: str, file: str, content: bytes) -> None:
+        """Write ``file`` into the folder of the cluster ``uid``, its owner's alone. Raises NotOurs as :meth:`write` does."""
+        self._replace(uid, name, file, content)
+
+    def look(self, uid: str, name: str, file: str) -> bytes | None:
+        """What is in ``file`` of the cluster ``uid``, lives it or has it ended; None where it is not there."""
+        for folder in (self.folder(name), self.root / "ended" / f"{name}-{uid[:8]}"):
+            with suppress(OSError, Unreadable), opened_own(folder) as opened:
+                if parsed(read_in(opened, RECORD), folder, name).uid == uid:
+                    return read_in(opened, file)
+        return None
+
+    def drop(self, uid: str, name: str, file: str) -> None:
+        """Remove ``file`` of the living cluster ``uid``, if it is there."""
+        folder = self.folder(name)
+        with writing(folder / file), suppress(FileNotFoundError, Unreadable), opened_own(folder) as opened:
+            if parsed(read_in(opened, RECORD), folder).uid == uid:
+                os.unlink(file, dir_fd=opened)
 
     @contextmanager
     def locked(self, name: str, timeout: float) -> Iterator[None]:
@@ -171,7 +197,7 @@ class Store:
         """Replace the status of the cluster ``uid``, which is its heartbeat too. Raises NotOurs as :meth:`write` does."""
         self._replace(uid, name, _STATUS, as_bytes(status))
 
-    def retire(self, record: Record, end: End, salvage: Collection[str] = _LOGS) -> None:
+    def retire(self, record: Record, end: End, salvage: Collection[str] = LOGS) -> None:
         """Free the name, and remember how the cluster ended: its record, and the files named in ``salvage``, nothing else.
 
         The name is free, and every key gone, even where the end cannot be written down for a full disk, which is raised

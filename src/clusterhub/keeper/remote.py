@@ -14,6 +14,7 @@ from clusterhub._dask.dashboard import relinked
 from clusterhub._dask.scheduler import SchedulerLink
 from clusterhub.backend import CONTRACT, Plan, Ref, Unit
 from clusterhub.errors import ClusterGone, ClusterhubError, Failure
+from clusterhub.keeper.asking import job_fate
 from clusterhub.keeper.identity import Life, Process
 from clusterhub.keeper.lifeline import CREATOR
 from clusterhub.keeper.record import Record
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from distributed import Security
 
     from clusterhub.keeper.launch import Launch
+    from clusterhub.keeper.submission import JobLaunch
 
 PATIENCE = 10.0
 """Seconds in which a keeper answers, even a busy one; then it is found out why it does not."""
@@ -42,7 +44,7 @@ class RemoteDeployment:
 
     native = None
 
-    def __init__(self, record: Record, store: Store, launch: Launch | None = None) -> None:
+    def __init__(self, record: Record, store: Store, launch: Launch | JobLaunch | None = None) -> None:
         self._record = record
         self._store = store
         self._launch = launch
@@ -54,15 +56,18 @@ class RemoteDeployment:
         self._remarks: tuple[str, ...] = ()
         self._token = CREATOR if launch is not None else uuid4().hex
         self._holds = launch is not None
+        self._piped = launch is not None and launch.pipe
         self._renewing: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
-    async def of(cls, record: Record, store: Store, launch: Launch | None = None) -> Self:
+    async def of(cls, record: Record, store: Store, launch: Launch | JobLaunch | None = None) -> Self:
         """The deployment behind ``record``, after its keeper has answered. Raises ClusterGone where it does not."""
         deployment = cls(record, store, launch)
         try:
             hello = await deployment._call("hello")
+            if launch is not None and not launch.pipe:
+                await deployment.hold()  # no pipe tells that we live: it has to hear of us
         except BaseException:
             await deployment._link.close()
             raise
@@ -168,7 +173,7 @@ class RemoteDeployment:
                 with contextlib.suppress(ClusterGone):  # gone already is as good
                     await self._call("shutdown", reason="it was shut down")
                 await self._until_it_is_gone()
-            elif self._holds and self._launch is None:
+            elif self._holds and not self._piped:
                 with contextlib.suppress(ClusterGone):
                     await self._call("leave", **self._holder)
         finally:
@@ -178,6 +183,10 @@ class RemoteDeployment:
         """From now on it ends only when it is told to, or by its idle timeout or age."""
         await self._call("keep")
         self._kept = True
+
+    async def tell_address(self, address: str) -> None:
+        """It is reached there from this host, rather than where it thought."""
+        await self._call("reached", address=address)
 
     async def hold(self) -> None:
         """From now on this process holds it, as its creator did: it ends, or lingers, when all who hold it have ended."""
@@ -275,6 +284,8 @@ class RemoteDeployment:
                 f"the keeper of {name}, process {keeper.pid} on {keeper.host}, lives and is too busy to answer: {gone}",
                 final=False,
             )
+        if self._record.as_job and (fate := job_fate(self._record, self._store)):
+            return ClusterGone(f"cluster {name} is gone: {fate}; clusterhub gc removes what is left")
         age = self._store.heartbeat_age(name)
         heard = f"was last heard of {age:.0f} s ago" if age is not None else "has left no sign of life"
         return ClusterGone(

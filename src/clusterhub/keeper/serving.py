@@ -41,6 +41,7 @@ class Serving:
             "leave": self._leave,
             "keep": self._keep,
             "release": self._release,
+            "reached": self._reached,
             "shutdown": self._shutdown,
         }
 
@@ -115,8 +116,16 @@ class Serving:
         self._keeper.lifeline.leave(Process.model_validate(dict(holder)), token)
 
     async def _keep(self) -> None:
+        if self._keeper.tenure is None and (allocation := self._keeper.backend.allocation()) is not None:
+            raise ClusterhubError(
+                f"{self._keeper.plan.name} cannot be kept: its keeper is part of {allocation.name}, and ends with it;"
+                " start the cluster with lifecycle.host: job"
+            )
         self._keeper.lifeline.keep()
         await self._keeper.note_kept()
+
+    async def _reached(self, address: str) -> None:
+        await self._keeper.note_address(address)
 
     async def _release(self, holder: Mapping[str, Any], token: str) -> bool:
         """Whether the cluster ends now."""

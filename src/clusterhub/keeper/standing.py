@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from clusterhub.display.words import age
+from clusterhub.keeper.asking import job_fate
 from clusterhub.keeper.identity import Life, Process
 from clusterhub.keeper.record import BEAT, Record
 from clusterhub.keeper.records import Store
@@ -32,13 +33,19 @@ class Standing:
     reason: str
 
 
-def standing(record: Record, store: Store) -> Standing:
-    """How the cluster of ``record`` fares: by the life of its keeper, and where that cannot be seen, by its heartbeat."""
+def standing(record: Record, store: Store, *, ask: bool = False) -> Standing:
+    """How the cluster of ``record`` fares: by the life of its keeper, and where that cannot be seen, by its heartbeat.
+
+    With ``ask`` the batch system is asked too, where a keeper that is a job of it is not heard of any more.
+    """
     who, beat = record.keeper or record.creator, store.heartbeat_age(record.name)
     life = who.life()
     if life is Life.DEAD and who.boot != Process.this().boot and _fresh(beat):
         life = Life.UNKNOWN  # the dead write nothing: this is not its host, but one with the same name and machine id
-    return judged(record, life, beat)
+    stands = judged(record, life, beat)
+    if ask and stands.condition is Condition.UNKNOWN and record.as_job and (fate := job_fate(record, store)):
+        return Standing(Condition.DEAD, fate)
+    return stands
 
 
 def judged(record: Record, life: Life, beat: float | None) -> Standing:
@@ -55,8 +62,10 @@ def judged(record: Record, life: Life, beat: float | None) -> Standing:
         return Standing(Condition.LIVING if record.keeper else Condition.STARTING, f"{subject} lives")
     heard = "never heard of" if beat is None else f"not heard of for {_span(beat)}"
     if beat is not None and _fresh(beat):
-        return Standing(Condition.LIVING, f"heard of {_span(beat)} ago from {who.host}")
-    return Standing(Condition.UNKNOWN, f"{heard}; it lives or lived on {who.host}, ask there")
+        condition = Condition.LIVING if record.keeper else Condition.STARTING
+        return Standing(condition, f"heard of {_span(beat)} ago from {who.host}")
+    ask = "its keeper is a job there: clusterhub down ends it" if record.as_job else "ask there"
+    return Standing(Condition.UNKNOWN, f"{heard}; it lives or lived on {who.host}, {ask}")
 
 
 def _fresh(beat: float | None) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from clusterhub import errors
@@ -28,13 +28,16 @@ class AnyOptions(BaseModel):
 
 
 class Order(Frozen):
-    """What a keeper is started with, through a pipe of its own: the only way in which secrets reach it."""
+    """What a keeper is started with, through a pipe of its own, or a file that is gone once it is read: the only ways in which
+    secrets reach it."""
 
     plan: dict[str, Any]
     """The plan with its secrets, from :func:`with_secrets`."""
     creator: Process
     named: bool
     kept: bool
+    environment: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Variables of the creator's that a keeper needs which does not inherit them."""
 
 
 class Ready(Frozen):
@@ -42,6 +45,8 @@ class Ready(Frozen):
 
     keeper: Process
     address: str
+    addresses: tuple[str, ...] = ()
+    """Where clients on other hosts may reach it, the likeliest first; none where that need not be tried."""
 
 
 def with_secrets(plan: Plan[Any]) -> dict[str, Any]:

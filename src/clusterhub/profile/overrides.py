@@ -65,6 +65,15 @@ class StorageOverrides(TypedDict, total=False):
     logs: str | None
 
 
+class KeeperJobOverrides(TypedDict, total=False):
+    """The job that the cluster itself lives in."""
+
+    queue: str | None
+    walltime: str | None
+    cores: int | None
+    memory: str | None
+
+
 class LifecycleOverrides(TypedDict, total=False):
     """What starts, keeps and ends a cluster."""
 
@@ -72,6 +81,7 @@ class LifecycleOverrides(TypedDict, total=False):
     idle_timeout: str | None
     max_age: str | None
     linger: str | None
+    job: KeeperJobOverrides | None
 
 
 class LimitsOverrides(TypedDict, total=False):

@@ -29,6 +29,7 @@ ASKING: Mapping[Feature, Mapping[str, Any]] = {
     Feature.IDLE_TIMEOUT: {"lifecycle": {"idle_timeout": "90m"}},
     Feature.MAX_AGE: {"lifecycle": {"max_age": "90m"}},
     Feature.LINGER: {"lifecycle": {"linger": "90m"}},
+    Feature.KEEPER_JOB: {"lifecycle": {"job": {"cores": 2}}},
 }
 """For each feature, a call that asks for it."""
 

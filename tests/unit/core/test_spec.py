@@ -220,6 +220,16 @@ def test_the_default_range_is_not_held_against_a_limit():
 def test_a_longer_job_than_the_limit_is_refused():
     found = contradictions(job={"walltime": "48h"}, limits={"walltime": "24h"})
     assert found == {"job.walltime": "2d is over the limit of 1d (limits.walltime)"}
+    found = contradictions(lifecycle={"job": {"walltime": "48h"}}, limits={"walltime": "24h"})
+    assert found == {"lifecycle.job.walltime": "2d is over the limit of 1d (limits.walltime)"}
+
+
+def test_the_job_of_a_keeper_is_small_and_lives_as_long_as_one_of_workers_unless_said_otherwise():
+    assert (ClusterSpec().lifecycle.job.cores, str(ClusterSpec().lifecycle.job.memory)) == (1, "2 GiB")
+    assert ClusterSpec().keeper_walltime == (None, "lifecycle.job.walltime")
+    assert ClusterSpec(job={"walltime": "12h"}).keeper_walltime == (12 * 3600, "job.walltime")
+    both = ClusterSpec(job={"walltime": "12h"}, lifecycle={"job": {"walltime": "2d"}})
+    assert both.keeper_walltime == (2 * 86400, "lifecycle.job.walltime")
 
 
 def test_all_contradictions_are_told_at_once():
