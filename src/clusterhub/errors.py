@@ -9,6 +9,7 @@
     ├── SubmitRejected                       the system refused a unit, and would again
     ├── QueueFull                            the system takes no more units at present; it is asked again
     ├── WorkersFailed                        the workers cannot start, and why
+    ├── LeftBehind                           a cluster has ended, and some of its units could not be told so
     ├── WaitTimeout (also a TimeoutError)    what was waited for did not come in time, and what state it was in
     └── ClusterGone                          the cluster's scheduler has ended or answers nobody
 """
@@ -188,6 +189,17 @@ def _render_failure(failure: Failure, cluster: str, support: str | None) -> str:
             first, *more = text.splitlines()
             lines += [f"  {label:<8} {first}", *(f"  {'':<8} {line}" for line in more)]
     return "\n".join(lines)
+
+
+class LeftBehind(ClusterhubError):
+    """The cluster has ended, and these units may still be there, since the system does not take their end."""
+
+    units: tuple[str, ...]
+
+    def __init__(self, units: Iterable[str], what: str) -> None:
+        self.units = tuple(units)
+        shown = ", ".join(self.units[:10]) + (f" and {len(self.units) - 10} more" if len(self.units) > 10 else "")
+        super().__init__(f"{what} could not be ended: {shown}")
 
 
 class WaitTimeout(ClusterhubError, TimeoutError):

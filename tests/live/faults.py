@@ -166,6 +166,7 @@ class Faults:
 
     # Walltime
 
+    @pytest.mark.timeout(900)
     def test_work_longer_than_a_walltime_ends_with_every_result(self, system):
         job = {"walltime": system.shortest}
         seconds = clusterhub.Duration(system.shortest)
@@ -216,7 +217,7 @@ class Faults:
         with system.outage():
             cluster = self.connect(system, workers=2)
             with pytest.raises(WaitTimeout, match="does not answer"):
-                cluster.wait(timeout=8, display=silent())
+                cluster.wait(timeout=30, display=silent())
         with cluster:
             come(cluster)
             assert len(system.queue()) == 2
@@ -230,6 +231,20 @@ class Faults:
             assert closing.poll() is None, "it said that it had ended"
         assert closing.wait(60) == 0
         eventually(lambda: system.queue() == [], 30)
+        cluster.close()
+
+    def test_an_end_that_the_system_does_not_take_says_which_jobs_are_left_and_is_carried_out_later(self, system):
+        cluster = self.connect(system, workers=2, name="stubborn")
+        come(cluster)
+        names = [unit.name for unit in cluster.units()]
+        with system.outage():
+            down = [sys.executable, "-m", "clusterhub", "down", "stubborn"]
+            done = subprocess.run(down, capture_output=True, text=True, check=False)
+            assert done.returncode == 1
+            assert all(name in done.stderr for name in names), done.stderr
+            assert "clusterhub gc" in done.stderr
+        eventually(lambda: system.queue() == [], 90)
+        eventually(lambda: "stubborn" not in _ls(), 60)
         cluster.close()
 
     # Ends

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clusterhub import ClusterGone, ClusterhubError, Failure, Plan, Ref, Unit, UnitState, Workers
+from clusterhub import ClusterGone, Failure, LeftBehind, Plan, Ref, Unit, UnitState, Workers
+from clusterhub.display.words import counted
 from clusterhub.parts import Idleness, SchedulerLink, dashboard, scheduler_class
 from clusterhub_backends.batch.addresses import addresses_here
 from clusterhub_backends.batch.causes import tail_of
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 DRAW_AFTER = 3.0
 """Seconds after which the dashboard is served, whether or not any worker has come."""
 
-CLOSE_PATIENCE = 60.0
+CLOSE_PATIENCE = 45.0
 """Seconds in which the batch system has to take the end of all jobs; longer than its servers are usually away."""
 
 
@@ -169,8 +170,9 @@ class BatchDeployment:
     # Its end
 
     async def close(self, *, shutdown: bool = True) -> None:
-        """End every job and the scheduler. Raises ClusterhubError naming the jobs that could not be ended. Idempotent."""
-        if self._closing is None:
+        """End every job and the scheduler. Raises LeftBehind naming the jobs that could not be ended, and tries again when it is
+        called again. Idempotent once all have ended."""
+        if self._closing is None or (self._closing.done() and self._closing.exception() is not None):
             self._closing = asyncio.create_task(self._close(), name=f"clusterhub-close-{self._plan.name}")
         await asyncio.shield(self._closing)
 
@@ -185,10 +187,7 @@ class BatchDeployment:
         await self.scheduler.close()
         self._forget_secrets()
         if left:
-            raise ClusterhubError(
-                f"{len(left)} jobs of {self._plan.name} could not be ended: {', '.join(left[:10])};"
-                " those that run end by themselves within a minute, the others when they start"
-            )
+            raise LeftBehind(left, counted(len(left), "job"))
 
     def _forget_secrets(self) -> None:
         """Nobody needs them any more; a keeper's own keys go with its record."""

@@ -37,6 +37,8 @@ CALM = 2.0
 """Seconds between two turns while nothing happens."""
 FORGOTTEN = 3
 """Listings in a row without a job after which it counts as gone, where the system keeps no record."""
+ENDING_PATIENCE = 20.0
+"""Seconds for which jobs that are ending are waited for; a PBS takes up to 13 s over that, and a node that hangs for ever."""
 ENDING_LOOK = 0.5
 """Seconds between two looks at whether jobs that were told to end have ended."""
 
@@ -306,8 +308,9 @@ class Loop:
         return left
 
     def _left(self) -> list[str]:
-        """Jobs that may still be there, but for those that are ending: a PBS takes up to 13 s over that."""
-        known = [m for m in self.roster if m.in_queue and not (m.job and m.job.state is JobState.ENDING)]
+        """Jobs that may still be there, as far as is known."""
+        now = time.monotonic()
+        known = [member for member in self.roster if member.in_queue and not _as_good_as_gone(member, now)]
         return [*(member.id for member in known), *self.submitter.unanswered]
 
     async def _end_all(self) -> None:
@@ -315,8 +318,15 @@ class Loop:
         if self.submitter.haunted:
             await self.submitter.find()
             self.departures.dismiss(m for m in self.roster if m.in_queue)
+        self.departures.insist()
         if await self.departures.flushed():
             await self._list()
+
+
+def _as_good_as_gone(member: Member, now: float) -> bool:
+    """Whether it was told to end, ends, and takes its time over it."""
+    ending = member.job is not None and member.job.state is JobState.ENDING
+    return ending and member.dismissed is not None and now - member.dismissed > ENDING_PATIENCE
 
 
 def _has_learnt(member: Member, job: Job) -> bool:

@@ -215,7 +215,7 @@ class Roster:
         if member.ended:
             return _end_of(member)
         if not member.array:
-            return UnitState.SUBMITTING, member.note
+            return UnitState.SUBMITTING, member.note or "is being submitted"
         if len(member.workers) >= member.expected:
             return UnitState.CONNECTED, member.note or ("leaving" if member.leaving else "")
         if member.dismissed is not None and member.failure is not None:

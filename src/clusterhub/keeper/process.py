@@ -14,7 +14,7 @@ from clusterhub import registry
 from clusterhub._dask.hosting import Hosted
 from clusterhub.backend import Deployment, HostsScheduler, Plan, SubmitsKeeper
 from clusterhub.display.words import counted
-from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, Unsupported
+from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, LeftBehind, Unsupported
 from clusterhub.keeper import logs
 from clusterhub.keeper.identity import Life, Process
 from clusterhub.keeper.keys import make_keys
@@ -35,6 +35,8 @@ LOOK = 1.0
 """Seconds between two looks at the cluster, for ``ls`` and for its end."""
 CLOSE_PATIENCE = 120.0
 """Seconds that ending everything may take; what is left then is told, and the process ends all the same."""
+LEFT_PATIENCE, LEFT_PAUSE = 1800.0, 5.0
+"""Seconds for which what could not be ended is told to end again and again, and between two times."""
 LOG_TAIL = 200
 """Lines of keeper.log that ``logs()`` shows."""
 WAITER_GRACE = 45.0
@@ -222,10 +224,34 @@ class Keeper:
             async with asyncio.timeout(CLOSE_PATIENCE):
                 await self.deployment.close()
                 await hosted.close()
+        except (LeftBehind, TimeoutError) as left:
+            logger.error("%s", left or "the end takes too long")
+            words = str(left) or f"not everything could be ended within {CLOSE_PATIENCE:.0f} s"
+            await asyncio.to_thread(
+                self._write_quietly, end=End(when=datetime.now(UTC), reason=f"{reason}; {words}", left=True)
+            )
+            if not await self._ended_late():
+                logger.error("the record stays, by which clusterhub gc finds what is left")
+                return
         except Exception as error:
             logger.exception("not everything could be ended")
             reason += f"; not everything could be ended: {type(error).__name__}: {error}"
         self._retire(reason)
+
+    async def _ended_late(self) -> bool:
+        """Try again for a while to end what was left; whether all of it has ended."""
+        deadline = asyncio.get_running_loop().time() + LEFT_PATIENCE
+        while asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(LEFT_PAUSE)
+            try:
+                async with asyncio.timeout(CLOSE_PATIENCE):
+                    await self.deployment.close()
+            except (LeftBehind, TimeoutError) as left:
+                logger.warning("%s", left or "the end takes too long")
+            else:
+                logger.info("what was left has ended")
+                return True
+        return False
 
     # What is written down
 

@@ -56,6 +56,8 @@ class End(Frozen):
 
     when: AwareDatetime
     reason: str
+    left: bool = False
+    """Whether some of its units could not be ended: then the record stays, since they are found by it."""
 
 
 class Record(Frozen):

@@ -33,6 +33,8 @@ PATIENCE = 10.0
 """Seconds in which a keeper answers, even a busy one; then it is found out why it does not."""
 END_PATIENCE = 150.0
 """Seconds that a keeper may take to end everything: a batch system holds deleted jobs for a while."""
+LEFT_LOOK = 0.5
+"""Seconds between two looks at whether a keeper says that it could not end everything."""
 DEATH_LOOK = 0.5
 """Seconds after which an answer that has not come makes us look whether the keeper still lives."""
 RENEW = 20.0
@@ -296,14 +298,26 @@ class RemoteDeployment:
     async def _until_it_is_gone(self) -> None:
         """Return when its keeper has ended, and all that it kept. Raises ClusterhubError where it does not."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + END_PATIENCE
+        deadline, look = loop.time() + END_PATIENCE, 0.0
         while not await asyncio.to_thread(self._has_ended):
+            if loop.time() > look:
+                await asyncio.to_thread(self._raise_if_left)
+                look = loop.time() + LEFT_LOOK
             if loop.time() > deadline:
                 raise ClusterhubError(
                     f"cluster {self._plan.name} was told to end {END_PATIENCE:.0f} s ago and has not; see clusterhub ls, and"
                     f" {self._store.folder(self._plan.name) / 'keeper.log'}"
                 )
             await asyncio.sleep(0.02)
+
+    def _raise_if_left(self) -> None:
+        with contextlib.suppress(LookupError):
+            record = self._store.read(self._plan.name)
+            if record.uid == self._plan.uid and record.end is not None and record.end.left:
+                raise ClusterhubError(
+                    f"{self._plan.name} has ended, but not all of it: {record.end.reason}\n"
+                    "its keeper goes on trying for half an hour; after that, or if it is killed: clusterhub gc"
+                )
 
     def _has_ended(self) -> bool:
         keeper = self._record.keeper

@@ -60,7 +60,7 @@ def test_it_is_found_with_the_jobs_of_its_cluster_and_is_none_of_them():
     assert name not in {submission_name(UID, number) for number in range(36**3)}
     assert key_of_worker(f"{name}-0-r0") is None
     roster = Roster(prefix_of(UID), 1, 60.0)
-    roster.see_jobs([Job("7", "7", 0, name, JobState.RUNNING)])
+    roster.see_jobs([Job("7", "7", 0, name, JobState.RUNNING)], ["7"])
     assert list(roster) == []
 
 
