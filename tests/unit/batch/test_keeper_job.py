@@ -70,7 +70,7 @@ def test_it_is_found_with_the_jobs_of_its_cluster_and_is_none_of_them():
 def test_it_asks_for_little_by_default_and_where_the_workers_do():
     found = directives(document(slurm={"partition": "compute", "account": "ocean"}, job={"walltime": "12h"}))
     asked = {"--job-name=ch3f2a1c9dgK", "--partition=compute", "--account=ocean", "--cpus-per-task=1", "--mem=2048M"}
-    assert asked | {"--time=12:00:00", "--no-requeue", "--export=NIL"} <= set(found)
+    assert asked | {"--time=12:00:00", "--no-requeue", "--export=ALL"} <= set(found)
     assert "--output=/logs/eddies/ch3f2a1c9dgK.log" in found
     found = directives(document("pbs", pbs={"queue": "qdev", "project": "tides"}))
     assert {"-N ch3f2a1c9dgK", "-q qdev", "-P tides", "-l select=1:ncpus=1:mem=2048mb", "-r n"} <= set(found)
@@ -207,7 +207,7 @@ def job_of(replies, **said):
 
 
 def listed(state, reason="None", name="ch3f2a1c9dgK"):
-    return Output(0, f"12|12|N/A|{state}|N/A||{reason}|{name}\n", "")
+    return Output(0, f"12|12|N/A|{state}|N/A|1:00:00||{reason}|{name}\n", "")
 
 
 async def test_a_lost_answer_is_looked_for_by_name_until_the_queue_answers(monkeypatch):
@@ -247,7 +247,7 @@ async def test_a_refusal_names_the_key_that_decides_it_for_this_job_and_where_it
 
 def test_a_host_that_may_not_submit_is_told_apart_from_a_job_that_is_wrong():
     said = Output(1, "", "sbatch: error: Batch job submission failed: Access/permission denied")
-    with pytest.raises(Rejected, match="the host of the keeper may not submit to that partition"):
+    with pytest.raises(Rejected, match="not from this host"):
         SlurmDriver().submitted(Submission("ch3f2a1c9dg0", 1, ""), said)
     said = Output(1, "", "qsub: Access from host not allowed, or unknown host")
     with pytest.raises(Rejected, match="the host of the keeper may not submit jobs"):
