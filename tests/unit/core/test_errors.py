@@ -17,8 +17,8 @@ from clusterhub.errors import (
     ClusterhubError,
     ConfigError,
     Failure,
-    Problem,
     LeftBehind,
+    Problem,
     QueueFull,
     SubmitRejected,
     Unsupported,
@@ -49,11 +49,11 @@ EVERY = [
     BackendUnavailable("backend 'pbs' is not installed"),
     Unsupported("local", {"job.walltime": "it has no such thing", "node": "nor this"}, support="help@example.org"),
     SubmitRejected("the queue refused the job", source="qsub: no such account"),
-    LeftBehind(["27.hal", "28.hal"], "2 jobs"),
     QueueFull(limit=100, used=99, source="qsub: would exceed"),
     WorkersFailed(PYTHON, cluster="hal", support="help@example.org"),
     WaitTimeout("24 workers were not there after 60 s"),
     ClusterGone("the scheduler cannot be reached", final=False),
+    LeftBehind(["27.hal", "28.hal"], "2 jobs"),
 ]
 
 
