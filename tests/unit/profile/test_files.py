@@ -295,14 +295,10 @@ def test_merging_keeps_null_until_the_end() -> None:
 
 
 def test_what_a_backend_says_may_name_its_own_places() -> None:
-    root = from_python(
-        {"worker": {"memory": Said("8 GB", "f:3"), "cores": 2}, "hosts": Said(["a", Said("b", "g:1")], "f:4")}, "x"
-    )
-    places = {
-        path: n.origin
-        for path in ("worker", "worker.memory", "worker.cores", "hosts")
-        if (n := find(root, path.split(".")))
-    }
+    hosts = Said(["a", Said("b", "g:1")], "f:4")
+    root = from_python({"worker": {"memory": Said("8 GB", "f:3"), "cores": 2}, "hosts": hosts}, "x")
+    paths = ("worker", "worker.memory", "worker.cores", "hosts")
+    places = {path: node.origin for path in paths if (node := find(root, path.split(".")))}
     assert places == {"worker": "x", "worker.memory": "f:3", "worker.cores": "x", "hosts": "f:4"}
     assert [item.origin for item in root.value["hosts"].value] == ["f:4", "g:1"]
     assert root.plain() == {"worker": {"memory": "8 GB", "cores": 2}, "hosts": ["a", "b"]}
