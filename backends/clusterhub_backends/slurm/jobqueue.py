@@ -84,6 +84,9 @@ class SlurmDialect(Dialect):
             draft.put("environment.directory", value, entry)
         elif directive.flag in ("-n", "--ntasks", "-N", "--nodes") and value == "1":
             draft.need_not(replace(entry, value=str(directive)), "a job is one task on one node here")
+        elif directive.flag in ("--mem-per-cpu", "--mem-per-gpu"):
+            told = "jobs ask for --mem here, which sbatch takes no other word for memory beside; say it as memory"
+            draft.lose(replace(entry, value=str(directive)), told)
         else:
             return False
         return True

@@ -168,8 +168,9 @@ def _is_filled_in(section: Any) -> bool:
 def _known(section: str, table: Mapping[Any, Any]) -> str:
     names = [name for name in table if isinstance(name, str)]
     name = section.removeprefix(f"{ROOT}.")
-    if name in names:
-        return name
+    for known in names:
+        if known.replace("_", "-") == name.replace("_", "-"):  # to Dask they are the same
+            return known
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ConfigError.of(

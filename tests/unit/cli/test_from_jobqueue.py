@@ -132,6 +132,13 @@ def test_a_section_of_a_name_of_its_own(run: Run, dask_files: Any) -> None:
     assert resolve("slurm", {}).options.partition is None
 
 
+@pytest.mark.parametrize("name", ["red_tides", "red-tides", "jobqueue.red-tides"])
+def test_a_section_is_found_as_dask_finds_it(run: Run, dask_files: Any, name: str) -> None:
+    dask_files.write(CUSTOM.replace("tides", "red_tides"))
+    assert run("init", "--from-jobqueue", name).exit_code == 0
+    assert resolve("red_tides", {}).options.partition == "compute"
+
+
 UNTOLD = "jobqueue: {site: {cores: 4, memory: 8GB, queue: q}}"
 
 

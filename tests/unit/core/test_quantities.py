@@ -316,3 +316,19 @@ def test_a_model_writes_quantities_as_text():
 
 def test_quantities_compute_as_numbers():
     assert (Bytes("1 GiB") // 2**20, Duration("1h") / 60) == (1024, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("whole", "count", "part", "exact"),
+    [
+        ("120 GB", 6, "20 GB", True),
+        ("120 GiB", 6, "20 GiB", True),
+        ("100 GB", 8, "12500 MB", True),
+        ("16 GiB", 3, "5461 MiB", False),
+        ("100 GB", 6, "16666 MB", False),
+        ("3 B", 2, "1 B", False),
+        ("1 B", 5, "1 B", False),
+    ],
+)
+def test_a_share_is_no_more_than_its_part_and_can_be_read(whole: str, count: int, part: str, exact: bool) -> None:
+    assert Bytes(whole).share(count) == (Bytes(part), exact)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from clusterhub.backend import Said
 from clusterhub.errors import ConfigError
 from clusterhub.profile import profiles, resolve, yaml12
-from clusterhub.profile.tree import find, merge, settled
+from clusterhub.profile.tree import find, from_python, merge, settled
 from clusterhub.profile.yaml12 import lines, read_yaml
 
 LAPTOP = "profiles: {laptop: {backend: local}}\n"
@@ -291,6 +292,16 @@ def test_merging_keeps_null_until_the_end() -> None:
     for layer in layers[1:]:
         merged = merge(merged, layer)
     assert settled(merged).plain() == {"a": {"x": 3}}
+
+
+def test_what_a_backend_says_may_name_its_own_places() -> None:
+    hosts = Said(["a", Said("b", "g:1")], "f:4")
+    root = from_python({"worker": {"memory": Said("8 GB", "f:3"), "cores": 2}, "hosts": hosts}, "x")
+    paths = ("worker", "worker.memory", "worker.cores", "hosts")
+    places = {path: node.origin for path in paths if (node := find(root, path.split(".")))}
+    assert places == {"worker": "x", "worker.memory": "f:3", "worker.cores": "x", "hosts": "f:4"}
+    assert [item.origin for item in root.value["hosts"].value] == ["f:4", "g:1"]
+    assert root.plain() == {"worker": {"memory": "8 GB", "cores": 2}, "hosts": ["a", "b"]}
 
 
 @pytest.mark.parametrize("form", ["str", "Path", "callable", "traversable"])

@@ -277,6 +277,16 @@ def test_a_directive_that_would_break_what_clusterhub_finds_jobs_and_logs_by(
     assert line in key
 
 
+def test_what_sbatch_would_refuse_beside_our_own_is_told(take: Take) -> None:
+    taken = take("slurm", "{queue: q, job-extra-directives: ['--mem-per-cpu=4G --qos=long']}")
+    assert taken.lost == {
+        'job-extra-directives = "--mem-per-cpu=4G"': (
+            "jobs ask for --mem here, which sbatch takes no other word for memory beside; say it as memory"
+        )
+    }
+    assert taken.values["slurm.qos"] == "long"
+
+
 def test_the_directive_counts_against_the_key_as_it_does_in_a_script(take: Take) -> None:
     taken = take("slurm", "{queue: a, walltime: '1:00:00', job-extra-directives: [-p b, '--time=2:00:00']}")
     assert (taken.values["slurm.partition"], taken.values["job.walltime"]) == ("b", "2h")
