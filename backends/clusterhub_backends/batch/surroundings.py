@@ -76,7 +76,8 @@ class Surroundings:
         if not python.ssl and self.spec.network.tls is not False:
             text = f"{head} cannot speak TLS (it has no ssl); name another python, or set network.tls: false"
             return Finding("fail", "python", text, key)
-        head = f"{head}, dask {theirs['dask']} (here: {ours['dask']})"
+        alike = place_of(Path(python.path)).seen is Seen.SHARED
+        head = f"{head}, dask {theirs['dask']} (here: {ours['dask']}){'' if alike else '; that is this host, nodes may differ'}"
         if different := differences(ours, theirs, where="there"):
             return Finding("warn", "python", f"{head}\n{different}; install the same in both", key)
         return Finding("ok", "python", head)

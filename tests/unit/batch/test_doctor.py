@@ -460,6 +460,11 @@ def test_a_python_that_is_not_here_may_be_on_the_nodes(home, shared):
     )
 
 
+def test_a_python_of_this_host_alone_may_differ_on_the_nodes(home, shared, monkeypatch):
+    monkeypatch.setattr(places, "_mounted", lambda real, mounts: (Path("/"), "ext4"))
+    assert told_of(home, sys.executable).endswith("); that is this host, nodes may differ")
+
+
 def test_a_python_whose_variable_the_profile_gives_is_looked_at(home, shared):
     prefix = str(Path(sys.executable).parent)
     assert told_of(home, "$ENV/python", variables={"ENV": prefix}).startswith(
