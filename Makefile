@@ -41,7 +41,11 @@ check: $(call MARK,check)
 docs: $(call MARK,check)
 	$(BIN)/python -m pytest tests/docs
 
-bench: $(call MARK,check)
+$(call MARK,bench): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@touch $@ $(call MARK,check) $(call MARK,demo)
+
+bench: $(call MARK,bench)
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import comb
 from statistics import median
@@ -16,6 +16,20 @@ T = TypeVar("T")
 
 DOUBT = 0.05
 """The chance that a target counts as missed though the true ratio is just on it."""
+
+
+class Unavailable(Exception):
+    """What is to be measured cannot be had on this machine; the message says why, and what to do."""
+
+
+class Unit(StrEnum):
+    """What the samples of a figure are; its text is what stands behind them."""
+
+    SECONDS = "ms"
+    """Shown as milliseconds."""
+    COUNT = ""
+    SHARE = "%"
+    """Of one core, of which 1.0 is all."""
 
 
 class Verdict(StrEnum):
@@ -30,7 +44,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: what we took and what the native thing took, in seconds, pair by pair."""
+    """One line of the table: what we took and what the native thing took, pair by pair; in seconds, but for ``unit``."""
 
     name: str
     """Unique, and short enough for a column."""
@@ -40,8 +54,9 @@ class Figure:
     target: float | None = None
     """The largest ratio that is good enough; None for what is only told."""
     most: float | None = None
-    """The most seconds that are good enough: more than the native thing takes, or in all where nothing native does the
-    same. For what is compared with something of another kind, whose ratio means nothing."""
+    """The most that is good enough: more than the native thing takes, or in all where nothing native does the same. For
+    what is compared with something of another kind, whose ratio means nothing."""
+    unit: Unit = Unit.SECONDS
 
     @property
     def ratio(self) -> float | None:
@@ -57,14 +72,14 @@ class Figure:
 
     @property
     def difference(self) -> float | None:
-        """Seconds that we take longer, at the median."""
+        """How much more we take, at the median."""
         return median(self.ours) - median(self.native) if self.native else None
 
     @property
     def verdict(self) -> Verdict:
         """Whether the target is kept; above it, whether the pairs agree well enough to say that it is missed."""
         if self.most is not None:
-            return self._verdict_of_seconds(self.most)
+            return self._verdict_of_amount(self.most)
         if self.target is None or self.ratio is None or self.pair_ratio is None:
             return Verdict.NONE
         if min(self.ratio, self.pair_ratio) <= self.target:
@@ -72,7 +87,7 @@ class Figure:
         ratios = sorted(ours / native for ours, native in zip(self.ours, self.native, strict=True))
         return Verdict.MISSED if ratios[_rank_below_median(len(ratios))] > self.target else Verdict.UNCLEAR
 
-    def _verdict_of_seconds(self, most: float) -> Verdict:
+    def _verdict_of_amount(self, most: float) -> Verdict:
         theirs = self.native or (0.0,) * len(self.ours)
         more = sorted(ours - native for ours, native in zip(self.ours, theirs, strict=True))
         if median(more) <= most:
@@ -81,7 +96,7 @@ class Figure:
 
     def and_also(self, other: Figure) -> Figure:
         """The figure of both measurements taken together."""
-        return Figure(self.name, self.ours + other.ours, self.native + other.native, self.target, self.most)
+        return replace(self, ours=self.ours + other.ours, native=self.native + other.native)
 
 
 def _rank_below_median(n: int) -> int:

@@ -7,15 +7,18 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import Any
 
-from .measuring import Figure
+from .measuring import Figure, Unit
 from .suite import Benchmark
 
+PACKAGES = ("clusterhub", "dask", "distributed", "dask-jobqueue")
 HEADS = ("", "ours", "native", "difference", "ratio", "of pairs", "target", "verdict")
+SCALE = {Unit.SECONDS: 1000, Unit.COUNT: 1, Unit.SHARE: 100}
 Results = Sequence[tuple[Benchmark, Sequence[Figure]]]
+"""A benchmark without figures could not be measured on this machine."""
 
 PREFACE = """\
 # What it costs
@@ -37,8 +40,8 @@ REMARKS = """\
 - The milliseconds are this machine's, and those of its load at that time. Compare ratios across machines, not times.
 - Bytecode and disk caches are warm. The first command after an installation, or on a cold network file system (where a
   cluster's Python often lives), takes seconds for either side, and nothing here tells how many.
-- Everything runs on this machine. The calls of a remote backend wait for `qstat`, `kubectl` and the network far longer than
-  for anything measured here, and no figure here speaks of them.
+- Everything runs on this machine, the SLURM of the batch figures too: its controller answers in milliseconds, where that of a
+  busy site takes seconds, and its nodes share these cores, so that workers which start at once get in each other's way.
 """
 
 
@@ -47,7 +50,13 @@ def table(results: Results) -> str:
     rows = [HEADS, *(_row(figure) for _, figures in results for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, "", f"times in ms; {_machine()}"])
+    return "\n".join([*lines, "", f"times in ms; {_machine()}", *_not_measured(results)])
+
+
+def _not_measured(results: Results) -> list[str]:
+    return [
+        f"NOT measured: {benchmark.name}, which cannot be had here" for benchmark, figures in results if not figures
+    ]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -62,9 +71,9 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _row(figure: Figure) -> tuple[str, ...]:
     return (
         figure.name,
-        _ms(median(figure.ours)),
-        _ms(median(figure.native)) if figure.native else "",
-        _ms(figure.difference, sign=True),
+        _amount(median(figure.ours), figure.unit),
+        _amount(median(figure.native), figure.unit) if figure.native else "",
+        _amount(figure.difference, figure.unit, sign=True),
         _times(figure.ratio),
         _times(figure.pair_ratio),
         _target(figure),
@@ -74,17 +83,18 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 def _target(figure: Figure) -> str:
     if figure.most is not None:
-        return f"≤ {_ms(figure.most)} ms{' more' if figure.native else ''}"
+        milliseconds = " ms" if figure.unit is Unit.SECONDS else ""
+        return f"≤ {_amount(figure.most, figure.unit)}{milliseconds}{' more' if figure.native else ''}"
     return f"≤ {_times(figure.target)}" if figure.target is not None else ""
 
 
-def _ms(seconds: float | None, *, sign: bool = False) -> str:
-    """Three figures that mean something, whatever the size."""
-    if seconds is None:
+def _amount(amount: float | None, unit: Unit, *, sign: bool = False) -> str:
+    """Three figures that mean something, whatever the size; what is counted is whole. Only shares bear their unit."""
+    if amount is None:
         return ""
-    value = seconds * 1000
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:{'+' if sign else ''}.{digits}f}"
+    value = amount * SCALE[unit]
+    digits = 0 if abs(value) >= 100 or (unit is Unit.COUNT and value == int(value)) else 1 if abs(value) >= 10 else 2
+    return f"{value:{'+' if sign else ''}.{digits}f}{' %' if unit is Unit.SHARE else ''}"
 
 
 def _times(ratio: float | None) -> str:
@@ -93,12 +103,19 @@ def _times(ratio: float | None) -> str:
 
 def _machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = [f"{name} {version(name)}" for name in ("clusterhub", "dask", "distributed")]
+    versions = [f"{name} {found}" for name in PACKAGES if (found := _version(name))]
     return f"{cores} cores, Python {platform.python_version()}, {', '.join(versions)}"
 
 
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
 def as_json(results: Results) -> str:
-    """Everything that was measured, in seconds, and what it means."""
+    """Everything that was measured, in seconds where it is no count and no share, and what it means."""
     figures = [_plain(benchmark, figure) for benchmark, figures in results for figure in figures]
     return json.dumps({"machine": _machine(), "when": datetime.now(UTC).isoformat(), "figures": figures}, indent=2)
 
@@ -107,6 +124,7 @@ def _plain(benchmark: Benchmark, figure: Figure) -> dict[str, Any]:
     return {
         "benchmark": benchmark.name,
         "name": figure.name,
+        "unit": figure.unit.name.lower(),
         "ours": figure.ours,
         "native": figure.native,
         "difference": figure.difference,
@@ -129,5 +147,6 @@ def page(results: Results) -> str:
     parts = [PREFACE, when, "", *lines, "", "## The figures", ""]
     for benchmark, figures in results:
         counts = sorted({len(figure.ours) for figure in figures})
-        parts += [f"**{benchmark.name}** ({counts[-1]} pairs): {benchmark.explanation}", ""]
+        pairs = f"{counts[-1]} pairs" if counts else "not measured on this machine"
+        parts += [f"**{benchmark.name}** ({pairs}): {benchmark.explanation}", ""]
     return "\n".join([*parts, REMARKS])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import config, fresh, kept, living
+from . import batch, config, fresh, kept, living, turning
 from .measuring import Figure, Verdict
 
 PATIENCE = 60.0
@@ -23,7 +23,8 @@ class Benchmark:
     measure: Callable[[int], list[Figure]]
     """Takes the number of pairs."""
     pairs: int
-    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes."""
+    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes, and
+    those of the batch systems, which come last, another ten."""
 
     def run(self, pairs: int | None = None) -> list[Figure]:
         """Its figures. What is above a target is measured once more, and all pairs count: a busy minute is no regression.
@@ -49,5 +50,10 @@ SUITE = (
     Benchmark("delegated", kept.CALLING, kept.calling, pairs=100),
     Benchmark("attach", kept.ATTACHING, kept.attaching, pairs=5),
     Benchmark("ls", kept.LISTING, kept.listing, pairs=10),
+    Benchmark("submit", batch.SUBMITTING, batch.submitting, pairs=6),
+    Benchmark("workers", batch.COMING, batch.coming, pairs=10),
+    Benchmark("notice", batch.NOTICING, batch.noticing, pairs=3),
+    Benchmark("queries", batch.ASKING, batch.asking, pairs=1),
+    Benchmark("loop", turning.TURNING, turning.turning, pairs=3),
 )
 """In the order in which they are shown; each name is also the first word of the names of its figures."""
