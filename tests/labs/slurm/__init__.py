@@ -50,7 +50,10 @@ class Lab:
 
 @contextmanager
 def standing(name: str, *options: str, **sizes: int) -> Iterator[Lab]:
-    """A lab of its own, with ``options`` of its command; ``sizes`` are ``NODES``, and ``CPUS`` and ``MEMORY`` of each. Below /tmp, as sockets need it."""
+    """A lab of its own, with ``options`` of its command; ``sizes`` are ``NODES``, and ``CPUS`` and ``MEMORY`` of each.
+
+    Below /tmp, as sockets need it.
+    """
     folder = Path("/tmp") / f"{name}-{os.getpid()}"
     folder.mkdir(mode=0o755)  # the nodes' munge has to pass
     environment = {**os.environ, **{size: str(n) for size, n in sizes.items()}, "CLUSTERHUB_SLURM_LAB": str(folder)}
