@@ -208,7 +208,8 @@ class Submitter:
             return self._largest
         trying = sum(not member.dead for member in self._roster)
         patience = PILOT_PATIENCE if self._throttles else LONG_PATIENCE
-        if trying and self._piloted_for > patience and not any(member.failure for member in self._roster):
+        wait = not any(member.failure or member.runs_since is not None for member in self._roster)
+        if trying and wait and self._piloted_for > patience:
             return self._largest  # the queue is long: they will start a few at a time
         # One at a time once a few were burnt for causes that differ.
         return max(min(PILOTS - trying, BURNT - self._tried), 0 if trying else 1)

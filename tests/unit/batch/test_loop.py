@@ -99,6 +99,21 @@ async def test_where_the_queue_is_long_the_others_take_their_place_in_it_and_sta
     assert world.queue.asked["submit"] == 2
 
 
+async def test_pilots_that_run_and_have_not_proven_themselves_yet_are_waited_for():
+    """As when no address of the scheduler answers: a job tries that for most of a minute."""
+    world = World(50)
+    async with running(world):
+        await until(lambda: len(world.queue.alive()) == 4)
+        pilots = world.queue.alive()
+        world.start(pilots, workers=0)
+        await asyncio.sleep(1.0)
+        assert len(world.queue.entries) == 4
+        for entry in pilots:
+            world.end(entry, code=86)
+        await until(lambda: world.loop.failure is not None)
+    assert len(world.queue.entries) <= 5
+
+
 async def test_where_the_system_cannot_hold_jobs_back_the_others_wait_longer(monkeypatch):
     monkeypatch.setattr(submitting, "LONG_PATIENCE", 4.0)
     world = World(50)
