@@ -13,6 +13,8 @@ from clusterhub_backends.batch.names import Key, key_of_worker
 
 DISMISSED = Exit(Ending.CANCELLED, words="told to end by clusterhub")
 """How a job ended that we told to, and of which nobody needs to know more."""
+ANSWER_PATIENCE = 5.0
+"""Seconds in which a batch system answers to a submission; then it is told that it does not."""
 GONE_PATIENCE = 30.0
 """Seconds in which workers that were here and are gone may come back: a nanny starts them anew within a few."""
 
@@ -215,7 +217,7 @@ class Roster:
         if member.ended:
             return _end_of(member)
         if not member.array:
-            return UnitState.SUBMITTING, member.note or "is being submitted"
+            return UnitState.SUBMITTING, member.note or _being_submitted(now - member.submitted)
         if len(member.workers) >= member.expected:
             return UnitState.CONNECTED, member.note or ("leaving" if member.leaving else "")
         if member.dismissed is not None and member.failure is not None:
@@ -258,6 +260,12 @@ class Roster:
     def connected(self) -> int:
         """Workers that are here."""
         return sum(len(member.workers) for member in self)
+
+
+def _being_submitted(seconds: float) -> str:
+    if seconds < ANSWER_PATIENCE:
+        return "is being submitted"
+    return f"was submitted {seconds:.0f} s ago, and the batch system has not answered yet"
 
 
 def _end_of(member: Member) -> tuple[UnitState, str]:

@@ -17,6 +17,7 @@ ASKING: Mapping[Feature, Mapping[str, Any]] = {
     Feature.NODE: {"node": {"cores": 1024, "memory": "64 TiB", "gpus": 8}},
     Feature.WALLTIME: {"job": {"walltime": "1h"}},
     Feature.WORKERS_PER_JOB: {"job": {"workers_per_job": 2}},
+    Feature.STARTUP_TIMEOUT: {"job": {"startup_timeout": "5m"}},
     Feature.PYTHON: {"environment": {"python": "/usr/bin/python3"}},
     Feature.DIRECTORY: {"environment": {"directory": "/tmp"}},
     Feature.SETUP: {"environment": {"setup": ["true"]}},

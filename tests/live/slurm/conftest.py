@@ -29,7 +29,8 @@ class Slurm(System):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
     def queue(self) -> list[str]:
-        return self._squeue("--states=PENDING,RUNNING,COMPLETING,CONFIGURING")
+        # Without those that are completing: a node whose word of their end was lost in an outage says it again a minute later.
+        return self._squeue("--states=PENDING,RUNNING,CONFIGURING,SUSPENDED")
 
     def submitted(self) -> int:
         return len(self._squeue("--states=all"))

@@ -131,7 +131,15 @@ def test_a_failure_does_not_spoil_a_wait_for_those_that_are_there():
 
 @pytest.mark.parametrize(
     ("timeout", "elapsed", "pause"),
-    [(None, 0.0, 0.1), (None, 5.0, 0.5), (None, 100.0, 1.0), (10.0, 9.9, 0.1), (10.0, 11.0, 0.0), (0, 0.0, 0.0)],
+    [
+        (None, 0.0, 0.1),
+        (None, 5.0, 0.1),
+        (None, 20.0, 0.4),
+        (None, 100.0, 1.0),
+        (10.0, 9.9, 0.1),
+        (10.0, 11.0, 0.0),
+        (0, 0.0, 0.0),
+    ],
 )
 def test_looks_are_quick_at_first_then_calm_and_never_past_the_timeout(timeout, elapsed, pause):
     assert waiting(1, timeout).pause(elapsed) == pytest.approx(pause)
