@@ -194,10 +194,10 @@ def _render_failure(failure: Failure, cluster: str, support: str | None) -> str:
 class LeftBehind(ClusterhubError):
     """The cluster has ended, and these units may still be there, since the system does not take their end."""
 
-    units: tuple[str, ...]
+    units: Sequence[str]
 
     def __init__(self, units: Iterable[str], what: str) -> None:
-        self.units = tuple(units)
+        self.units = list(units)  # as it comes across the wire
         shown = ", ".join(self.units[:10]) + (f" and {len(self.units) - 10} more" if len(self.units) > 10 else "")
         super().__init__(f"{what} could not be ended: {shown}")
 
