@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clusterhub.backend import Unit, UnitState
+from clusterhub.cluster import Cluster
 from clusterhub.keeper.records import Store
 
 LAB = Path(__file__).parents[1] / "labs" / "slurm" / "lab"
@@ -73,3 +75,14 @@ def stopped_keeper(name: str) -> Iterator[None]:
         yield
     finally:
         os.kill(keeper.pid, signal.SIGCONT)
+
+
+def names(cluster: Cluster) -> set[str]:
+    """What the system calls the jobs of the cluster."""
+    return {unit.name for unit in cluster.units()}
+
+
+def failed(cluster: Cluster, reason: str) -> dict[str, Unit]:
+    """The jobs that failed, by name; none as long as one of them is not told with that reason."""
+    found = {unit.name: unit for unit in cluster.units() if unit.state is UnitState.FAILED}
+    return found if all(reason in unit.reason for unit in found.values()) else {}

@@ -7,11 +7,10 @@ import subprocess
 import pytest
 
 import clusterhub
-from clusterhub.backend import UnitState
 from clusterhub.display.waiting import silent
 from clusterhub.errors import WorkersFailed
 from live.faults import SMALL, eventually
-from live.on_slurm import forgetful_controller, is_forgotten, stopped_keeper
+from live.on_slurm import failed, forgetful_controller, is_forgotten, names, stopped_keeper
 from live.slurm.conftest import Slurm
 
 
@@ -27,9 +26,9 @@ def test_jobs_that_failed_unseen_are_told_as_gone_with_their_logs(system: Slurm)
         jobs = eventually(lambda: len(found := system.queue()) == 3 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
             eventually(lambda: all(is_forgotten(job) for job in jobs), timeout=90)
-        with pytest.raises(WorkersFailed) as failed:
+        with pytest.raises(WorkersFailed) as raised:
             cluster.wait(timeout=90, display=silent())
-        assert "this line of the setup failed" in "\n".join(failed.value.failure.log_tail)
+        assert "this line of the setup failed" in "\n".join(raised.value.failure.log_tail)
 
 
 def test_jobs_that_were_cancelled_unseen_while_they_waited_are_told_as_gone_and_replaced(system: Slurm):
@@ -39,11 +38,6 @@ def test_jobs_that_were_cancelled_unseen_while_they_waited_are_told_as_gone_and_
             subprocess.run(["scancel", *before], check=True)
             eventually(lambda: all(is_forgotten(job) for job in before), timeout=90)
         eventually(lambda: len(system.queue()) == 2, timeout=90)
-        ended = {unit.name: unit for unit in cluster.units() if unit.state is UnitState.FAILED}
+        ended = eventually(lambda: failed(cluster, "left the queue before anybody saw them run"), timeout=30)
         assert set(ended) == set(before)
-        assert all("left the queue before anybody saw them run" in unit.reason for unit in ended.values())
         assert {unit.source for unit in ended.values()} == {"SLURM does not know it any more"}
-
-
-def names(cluster):
-    return {unit.name for unit in cluster.units()}
