@@ -88,6 +88,8 @@ def _say_passing(info: ClusterInfo, as_json: bool) -> None:
 
     since = f", since {age(info.created, datetime.now(UTC))}" if info.created and info.state == "starting" else ""
     say(f"{place(info.name, info.profile, info.backend, info.host)}: {info.state}{since}")
+    if info.reason:
+        say(f"  {info.reason}")
 
 
 def _life(info: ClusterInfo | None) -> dict[str, Any]:

@@ -282,8 +282,8 @@ def test_two_who_want_one_name_get_one_cluster(program, closed):
 def test_a_refusal_of_its_job_names_the_key_and_leaves_nothing(job, because, words):
     with pytest.raises(SubmitRejected, match=words) as refused:
         clusterhub.connect("slurm", workers=1, **in_job(**job))
-    assert refused.value.because == because
-    assert f"call  {because}" in str(refused.value) or because == "lifecycle.job"
+    assert refused.value.because.startswith(because)
+    assert f"  {because}" in str(refused.value)
     assert "Batch job submission failed" in refused.value.source
     assert Store.here().names() == []
     assert queue() == []

@@ -109,6 +109,7 @@ def test_its_command_line_and_environment_hold_no_secret_and_all_it_needs(store,
     assert "hunter2" not in str(command)
     assert dask_variables()["DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING"] == "False"
     assert all(name.startswith("DASK_") for name in dask_variables())
+    assert "MY_TOKEN" not in dask_variables()
 
 
 def test_what_an_order_holds_is_in_no_repr():
