@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .fresh import _bytecode
 from .measuring import Unavailable
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def sides(*, recorded: bool = False, **sizes: int) -> Iterator[Sides]:
     _require()
     from labs.slurm import standing
 
-    with standing("ch-bench", **sizes) as lab, ExitStack() as ending:
+    with _bytecode(), standing("ch-bench", **sizes) as lab, ExitStack() as ending:
 
         def side(kind: str, **changed: str) -> Asked:
             folder = lab.folder / kind
