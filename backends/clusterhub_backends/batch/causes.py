@@ -33,7 +33,9 @@ _UNSEEN = (
     "",
     "ask who did it; scale() or wait() try again",
 )
-"""Of a job that waited when it was last seen. SLURM keeps no record of a member of an array that is cancelled alone."""
+"""Of a job that waited when it was last seen, and left no log.
+
+SLURM keeps no record of a member of an array that is cancelled alone."""
 
 _LOG = (
     (
@@ -63,7 +65,7 @@ _LOG = (
 
 def failure_of(job: Job, end: Exit, log: Path | None, lines: Sequence[str]) -> Failure:
     """The failure of one job, with its evidence. ``lines`` are the last ones of ``log``, which may not be there yet."""
-    if end.ending is Ending.UNKNOWN and job.state is JobState.PENDING:
+    if end.ending is Ending.UNKNOWN and job.state is JobState.PENDING and not lines:
         summary, because, next_step = _UNSEEN
     else:
         summary, because, next_step = _cause(end, lines)

@@ -103,7 +103,7 @@ class Inquest:
             if lines or time.monotonic() > deadline:
                 break
             await asyncio.sleep(1.0)
-        job = member.job or Job(member.id, member.array, member.key.index, member.key.name, JobState.DONE)
+        job = member.job or Job(member.id, member.array, member.key.index, member.key.name, JobState.PENDING)
         member.failure = failure_of(job, member.exit, log, lines)
         self._roster.judge_one(member, time.monotonic())
         logger.warning("%s: %s (%s)", member.id, member.failure.summary, member.exit.words)
