@@ -95,7 +95,11 @@ class Program:
     def kill(self, number: int = signal.SIGKILL) -> str:
         """Send it a signal; what it has said on its standard error."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[1]
+        return self.process.communicate(timeout=60)[1] if not self._closed else ""
+
+    @property
+    def _closed(self) -> bool:
+        return self.process.stderr is None or self.process.stderr.closed
 
 
 @pytest.fixture
@@ -108,8 +112,7 @@ def program(tmp_path: Path) -> Iterator[Callable[[str], Program]]:
 
     yield start
     for one in made:
-        if one.process.poll() is None:
-            one.kill()
+        one.kill()  # and its pipes are closed, if it has ended already
 
 
 @pytest.fixture(autouse=True)
