@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from clusterhub_backends.batch.driver import Command, Output, SystemDown
@@ -22,7 +21,7 @@ CONFIGURATION = (
     "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT", "PBS_EXEC", "PBS_AUTH_METHOD", "PBS_ENCRYPT_METHOD",
 )  # fmt: skip
 """Variables by which the commands find their system; the only ones of theirs that they get to see."""
-_THEIRS = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SCANCEL|SCONTROL|SACCT|SALLOC|SRUN|SINFO|PBS)_")
+_THEIRS = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SCANCEL|SCONTROL|SACCT|SACCTMGR|SALLOC|SRUN|SINFO|PBS)_")
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "KRB5CCNAME", *CONFIGURATION)
 """Of our environment, what says who and where we are, and how the batch system is reached."""
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
@@ -73,10 +72,8 @@ def run(command: Command, patience: float = PATIENCE) -> Output:
 
 
 def _environment(command: Command) -> dict[str, str]:
-    """What a command sees: of a variable that some pattern unsets, nothing."""
     seen = _bare(command.argv[0]) if command.bare else surroundings(os.environ)
-    ours = {name: value for name, value in seen.items() if not any(fnmatchcase(name, p) for p in command.unset)}
-    return {**ours, "LC_ALL": "C", **command.environment}
+    return {**seen, "LC_ALL": "C", **command.environment}
 
 
 class Commands:

@@ -26,8 +26,6 @@ class Command:
     """Variables besides our own environment, such as ``LC_ALL=C`` or the format of times."""
     bare: bool = False
     """Whether it sees nothing of our environment but what it needs to run: the system hands on to jobs what it sees."""
-    unset: tuple[str, ...] = ()
-    """Variables of our own environment that it must not see, as patterns: many a program takes options from there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class SlurmDriver(Driver):
 
     def unthrottle(self, array: str) -> Command:
         """By scontrol, to which 0 means all."""
-        return Command(("scontrol", "update", f"JobId={array}", "ArrayTaskThrottle=0"), unset=("SCONTROL_*",))
+        return Command(("scontrol", "update", f"JobId={array}", "ArrayTaskThrottle=0"))
 
     def limits(self, user: str) -> Sequence[Command]:
         """The controller's view of the user's associations and QOS, with what is used of each."""
@@ -119,7 +119,7 @@ class SlurmDriver(Driver):
         """By squeue, members of arrays apart, those that ended lately included."""
         which = ("--jobs", ",".join(arrays)) if arrays else ("--user", user)
         argv = ("squeue", "--noheader", "--array", "--states=all", "--format", FORMAT, *which)
-        return Command(argv, environment=TIMES, unset=("SQUEUE_*",))
+        return Command(argv, environment=TIMES)
 
     def listed(self, output: Output) -> Sequence[Job]:
         """The jobs of a listing. One that was purged is missing from it; of that alone squeue makes an error."""
@@ -141,8 +141,8 @@ class SlurmDriver(Driver):
         sacct = ("sacct", "--noheader", "--parsable2", "--allocations", "--format", fields, "--jobs")
         bulks = [arrays[start : start + BULK] for start in range(0, len(arrays), BULK)]
         return [
-            *(Command((*show, array), environment=TIMES, unset=("SCONTROL_*",)) for array in arrays),
-            *(Command((*sacct, ",".join(bulk)), environment=TIMES, unset=("SACCT_*",)) for bulk in bulks),
+            *(Command((*show, array), environment=TIMES) for array in arrays),
+            *(Command((*sacct, ",".join(bulk)), environment=TIMES) for bulk in bulks),
         ]
 
     def detailed(self, output: Output) -> Mapping[str, Job]:
@@ -164,7 +164,7 @@ class SlurmDriver(Driver):
     def cancel(self, ids: Sequence[str]) -> Sequence[Command]:
         """By scancel, which takes many; those that are gone are no error to it."""
         bulks = [ids[start : start + BULK] for start in range(0, len(ids), BULK)]
-        return [Command(("scancel", *bulk), unset=("SCANCEL_*",)) for bulk in bulks]
+        return [Command(("scancel", *bulk)) for bulk in bulks]
 
     def cancelled(self, output: Output) -> None:
         """Returns unless something is wrong that is not merely that a job is gone."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from clusterhub_backends.batch.driver import Command, Output
 
-QUIET = ("SCONTROL_*", "SACCTMGR_*")
 NORMAL = "normal"
 """The QOS of jobs that name none, where the user's association names none."""
 ASSOCIATION = "account,partition,defaultqos,qos"
@@ -59,9 +58,9 @@ def questions(user: str) -> tuple[Command, ...]:
     show = ("scontrol", "--oneliner", "show")
     mine = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", "where", f"user={user}")
     return (
-        Command((*show, "assoc_mgr", f"users={user}", "flags=users,assoc,qos"), unset=QUIET),
-        Command((*show, "partition"), unset=QUIET),
-        Command((*mine, f"format={ASSOCIATION}"), unset=QUIET),
+        Command((*show, "assoc_mgr", f"users={user}", "flags=users,assoc,qos")),
+        Command((*show, "partition")),
+        Command((*mine, f"format={ASSOCIATION}")),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -55,15 +54,6 @@ def test_the_id_of_a_submission_whatever_a_site_says_around_it(text, id_):
 def test_a_submission_that_gave_no_id_is_to_be_found_by_its_name(text):
     with pytest.raises(SystemDown, match="no id"):
         DRIVER.submitted(ONE, ok(text))
-
-
-def test_no_command_takes_options_from_variables_that_a_user_happens_to_have():
-    commands = [DRIVER.submit(ONE), DRIVER.listing("me", ()), *DRIVER.details(["30"]), *DRIVER.cancel(["30"])]
-    for command in commands:
-        prefix = f"{command.argv[0].upper()}_"
-        unset = any(fnmatchcase(f"{prefix}PARTITION", pattern) for pattern in command.unset)
-        assert command.bare or unset, command.argv
-        assert not any(fnmatchcase("SLURM_CONF", pattern) for pattern in command.unset)
 
 
 @pytest.mark.parametrize(
