@@ -12,9 +12,12 @@ from clusterhub.api import CheckReport
 from clusterhub.backend import Finding
 
 SMALL: dict[str, Any] = {"workers": 1, "worker": {"cores": 1, "memory": "300 MiB"}, "job": {"walltime": "5m"}}
+TIME = r"[\d.]+ m?s"
 STAGES = (
-    r"scheduler up [\d.]+ m?s · submitted .* · connected [\d.]+ m?s via [\d.]+ · result [\d.]+ m?s · gone [\d.]+ m?s"
+    rf"scheduler up {TIME} · (submitted {TIME} · )?(running {TIME} · )?connected {TIME} via [\d.]+"
+    rf" · result {TIME} · gone {TIME}"
 )
+"""A stage that is over before anybody looks is not told."""
 
 
 class Patient(ABC):

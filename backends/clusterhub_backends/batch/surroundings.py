@@ -38,9 +38,9 @@ class Surroundings:
         yield self._state_folder()
         yield from self._encryption()
         yield self._addresses()
-        if here.in_allocation():
-            text = "is inside a job of the batch system: a cluster that is started here ends with that job"
-            yield Finding("warn", "this host", text)
+        if here.in_allocation() and self.spec.lifecycle.host == "process":
+            text = "this is inside a job, with which a keeper beside us ends; leave lifecycle.host auto, or write job"
+            yield Finding("warn", "this host", text, "lifecycle.host")
 
     # Python
 

@@ -425,10 +425,12 @@ def test_keys_cannot_be_made_without_cryptography(home, shared, monkeypatch):
                for found in around(home))  # fmt: skip
 
 
-def test_inside_a_job_a_cluster_ends_with_it(home, shared, monkeypatch):
+def test_inside_a_job_a_keeper_beside_us_ends_with_it(home, shared, monkeypatch):
     monkeypatch.setenv("PBS_JOBID", "81.hal")
-    assert around(home)[-1] == (
-        "! this host: is inside a job of the batch system: a cluster that is started here ends with that job"
+    assert not any("this host: " in found for found in around(home))
+    assert around(home, lifecycle={"host": "process"})[-1] == (
+        "! this host: this is inside a job, with which a keeper beside us ends; leave lifecycle.host auto, or write job"
+        " <lifecycle.host>"
     )
 
 
