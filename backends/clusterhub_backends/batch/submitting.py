@@ -85,6 +85,8 @@ class Submitter:
         self._healing = Backoff(first=2.0, most=300.0)
         self._piloted: float | None = None
         self._tried = 0
+        self._step = 1
+        """How many more jobs are tried where a full queue tells no limit."""
         self._throttles = True
         self._throttled: list[str] = []
         """Submissions of which only a few may run at a time, since the spec had not proven itself."""
@@ -280,6 +282,10 @@ class Submitter:
         self._tried += submission.count
         if submission.at_a_time is not None:
             self._throttled.append(array)
+        if self._room is not None and not self._room.sure and self._free_places() <= 0 and self._step < self._largest:
+            # What was tried was taken: twice as many may be. The first that is refused ends it for a while.
+            self._step *= 2
+            self._room = Room(self._ours() + self._step, sure=False)
         self.refused = None
         logger.info("submitted %d jobs as %s", submission.count, array)
 
@@ -316,6 +322,7 @@ class Submitter:
             if self._room.jobs < ours + submission.count:
                 return
         # It tells no limit, or one that this submission would have kept: what it takes can only be found by trying less.
+        self._step = 1
         self._room = Room(ours + submission.count // 2, sure=False)
         self._backoff.failed()
 
@@ -336,7 +343,7 @@ class Submitter:
         assert self._room is not None
         assert self._over is not None
         if not self._room.sure:  # found by trying, it can only be tried again
-            self._room = Room(self._ours() + 1, sure=False)
+            self._room = Room(self._ours() + self._step, sure=False)
             return
         again = await self._with_figures(*self._over)
         if again.limit is not None:

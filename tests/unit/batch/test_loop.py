@@ -191,7 +191,7 @@ async def test_a_limit_that_is_not_told_is_found_by_trying_less():
         await until(lambda: len(world.queue.alive()) == 4)
         world.start()
         await until(lambda: len(world.queue.alive()) == 20)
-        assert world.loop.why_unborn[0].startswith("queue full")
+        await until(lambda: world.loop.why_unborn[0].startswith("queue full"))
         world.queue.limit = 60
         await steady(world, 50)
 
