@@ -147,8 +147,11 @@ class Loop:
                 logger.warning("%s", gone)
             except Exception:
                 logger.exception("a turn of the control loop failed")
+            # Not wait_for, which before Python 3.12 swallows a cancellation that comes together with the kick: this would turn on
+            # for ever, and who waits for its end with it.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), INTERVAL)
+                async with asyncio.timeout(INTERVAL):
+                    await self._kick.wait()
 
     async def _turn_if_needed(self) -> None:
         news = await self._see_workers()

@@ -107,7 +107,8 @@ class JobLaunch:
                     self._say(f"its keeper's job finds no place: {full}")
                     await self._beat()
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._off.wait(), 1.0)
+                        async with asyncio.timeout(1.0):  # wait_for swallows a cancellation before Python 3.12
+                            await self._off.wait()
                 if self._off.is_set():
                     raise
             else:

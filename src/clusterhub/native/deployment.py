@@ -198,7 +198,8 @@ class NativeDeployment:
                 logger.exception("clusterhub: the control loop of %s failed", self._plan.name)
                 self._verdict.blame(Trouble.LOOP, failure_from(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), self.interval)
+                async with asyncio.timeout(self.interval):  # wait_for swallows a cancellation before Python 3.12
+                    await self._kick.wait()
             self._kick.clear()
 
     async def _look_and_act(self) -> None:

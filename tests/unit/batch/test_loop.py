@@ -270,6 +270,24 @@ async def test_a_job_that_was_only_just_submitted_leaves_without_its_neighbours(
 # Ends
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_loop_that_is_cancelled_as_it_is_woken_ends(monkeypatch, steps):
+    """It went on for ever where both came in one turn of the event loop, and closing waited for it."""
+    monkeypatch.setattr(loop, "INTERVAL", 60.0)
+    for before in range(5):
+        world = World(0)
+        task = asyncio.create_task(world.loop.run())
+        await asyncio.sleep(0.02)
+        for _ in range(before):
+            await asyncio.sleep(0)
+        world.loop.wake()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done, "it goes on"
+
+
 async def test_jobs_are_ended_though_their_submission_was_under_way_or_its_answer_lost():
     world = World(4)
     world.queue.lose_answer = True
