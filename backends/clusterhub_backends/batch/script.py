@@ -250,7 +250,7 @@ def _run(plan: Plan[Any], name: str) -> str:
     started = f"""\
 export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'  # workers serve nothing without a key
 began=$SECONDS code=0
-{" ".join(_worker(plan, name))} &
+{_started(plan, name)}
 worker=$!
 trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU
 # Not at once: workers have enough to do when they start, and reading from nobody is a sleep that needs no process.
@@ -275,11 +275,38 @@ exit "$code"
     return started + ended
 
 
-def _worker(plan: Plan[Any], name: str) -> Iterator[str]:
-    """The words of the worker's command; what the script finds out is in its variables."""
+def _started(plan: Plan[Any], name: str) -> str:
+    """The workers, as one process in the background; where each has GPUs of its own, as one that starts them apart."""
+    shape, called = shape_of(plan.spec), f"{name}-$index-r$restart"
+    if not shape.gpus or shape.workers == 1:
+        return f"{' '.join(_worker(plan, called, shape.workers))} &"
+    each = plan.spec.worker.gpus
+    command = " ".join(_worker(plan, f"{called}-$i", 1))
+    return textwrap.dedent(
+        f"""\
+        workers() {{ # each sees GPUs of its own; where the system does not say which are the job's, the node is taken to be
+            local i pid gpus pids=() code=0
+            IFS=, read -ra gpus <<<"${{CUDA_VISIBLE_DEVICES:-$(seq -s, 0 {shape.gpus - 1})}}"
+            trap 'kill -TERM "${{pids[@]}}" 2>/dev/null' TERM
+            for ((i = 0; i < {shape.workers}; i++)); do
+                CUDA_VISIBLE_DEVICES=$(IFS=,; echo "${{gpus[*]:i * {each}:{each}}}") \\
+                    {command} &
+                pids+=($!)
+            done
+            for pid in "${{pids[@]}}"; do
+                while kill -0 "$pid" 2>/dev/null; do wait "$pid" || code=$?; done
+            done
+            exit "$code"
+        }}
+        workers &"""
+    )
+
+
+def _worker(plan: Plan[Any], name: str, count: int) -> Iterator[str]:
+    """The words of the command that starts ``count`` workers; what the script finds out is in its variables."""
     spec, shape = plan.spec, shape_of(plan.spec)
     yield '"$python" -m distributed.cli.dask_worker "$address"'
-    yield f'--name "{name}-$index-r$restart" --nworkers {shape.workers} --nthreads {spec.worker.nthreads}'
+    yield f'--name "{name}" --nworkers {count} --nthreads {spec.worker.nthreads}'
     yield f"--memory-limit {shape.memory_limit} --nanny --death-timeout 60"
     yield "--no-dashboard --dashboard-address 127.0.0.1:0"
     if spec.storage.scratch is not None:

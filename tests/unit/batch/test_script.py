@@ -201,6 +201,25 @@ def test_a_variable_that_is_a_secret_is_in_a_file_and_in_no_script(tmp_path, mon
     assert run(script).returncode == Stage.KEYS
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [("4,5,6,7", ["4,5", "6,7"]), ("GPU-a,GPU-b,GPU-c,GPU-d", ["GPU-a,GPU-b", "GPU-c,GPU-d"]), ("", ["0,1", "2,3"])],
+)
+def test_workers_of_one_job_have_gpus_of_their_own(tmp_path, given, seen):
+    said = {"worker": {"gpus": 2}, "job": {"workers_per_job": 2}}
+    script = body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\n[[ $1 == - ]] || echo "$CUDA_VISIBLE_DEVICES ${@:5:1} $((RANDOM))"; exit 3\n')
+    python.chmod(0o755)
+    _, _, tail = script.partition("export DASK_DISTRIBUTED")
+    head = f"{script.partition('readable()')[0]}\npython={python} address=tcp://127.0.0.1:9 index=0 restart=0\n"
+    done = run(head + "export DASK_DISTRIBUTED" + tail, CUDA_VISIBLE_DEVICES=given)
+    shown = sorted(line.rsplit(" ", 1)[0] for line in done.stdout.splitlines() if "ch0g0" in line)
+    assert shown == [f"{gpus} ch0g0-0-r0-{i}" for i, gpus in enumerate(seen)]
+    assert done.returncode == 3
+    assert key_of_worker("ch0g0-0-r0-1") == key_of_worker("ch0g0-0-r0-0")
+
+
 # Names
 
 
