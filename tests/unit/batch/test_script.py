@@ -209,7 +209,9 @@ def test_workers_of_one_job_have_gpus_of_their_own(tmp_path, given, seen):
     said = {"worker": {"gpus": 2}, "job": {"workers_per_job": 2}}
     script = body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
     python = tmp_path / "python"
-    python.write_text('#!/bin/bash\n[[ $1 == - ]] || echo "$CUDA_VISIBLE_DEVICES ${@:5:1} $((RANDOM))"; exit 3\n')
+    python.write_text(
+        '#!/bin/bash\n[[ $1 == -c ]] && exit 0\n[[ $1 == - ]] || echo "$CUDA_VISIBLE_DEVICES ${@:5:1} $((RANDOM))"; exit 3\n'
+    )
     python.chmod(0o755)
     _, _, tail = script.partition("export DASK_DISTRIBUTED")
     head = f"{script.partition('readable()')[0]}\npython={python} address=tcp://127.0.0.1:9 index=0 restart=0\n"
