@@ -244,14 +244,22 @@ class Loop:
     async def _ask_how(self, gone: Sequence[Member]) -> None:
         """How these ended: by the first way that the system answers."""
         asked = {id_: member for member in gone for id_ in (member.id, member.own_id)}
-        open_ = dict.fromkeys(gone)
+        open_, down, answered = dict.fromkeys(gone), None, False
         for command in self._driver.details([member.id for member in gone]):
             if not open_:
                 return
-            for job in self._driver.detailed(await self.commands.run(command)).values():
+            try:
+                found = self._driver.detailed(await self.commands.run(command))
+            except SystemDown as error:  # another way may answer: accounting has a server of its own
+                down = error
+                continue
+            answered = True
+            for job in found.values():
                 member = asked.get(job.id)
                 if member in open_ and _has_learnt(member, job):
                     del open_[member]
+        if down is not None and not answered:
+            raise down
         for member in open_:
             if member.unlisted >= FORGOTTEN:
                 member.exit = Exit(Ending.UNKNOWN, words=f"{self._driver.system} does not know it any more")
