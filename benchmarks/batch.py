@@ -36,7 +36,8 @@ eyes of `wait_for_workers`. `scale({WORKERS})`: on a cluster that stands with no
 workers, in a process that has imported everything and has had a cluster before, against making a `SLURMCluster` and
 `scale({WORKERS})`; `script`: both in a new interpreter, imports included. Both sides are encrypted, have the same Python, and
 workers of one core and 512 MiB under a nanny, without a dashboard. Ours includes a process of its own for the scheduler,
-which dask-jobqueue keeps in the caller's."""
+which dask-jobqueue keeps in the caller's. dask-jobqueue's `lost-worker-timeout` is set to {LOST:.0f} s: with the 15 s it has by
+default it takes a new job for one whose worker is gone, ends it, and waits for ever."""
 
 NOTICING = f"""A python that does not exist, on {WORKERS} workers: from `connect` until `wait()` raises `WorkersFailed` with that
 cause. dask-jobqueue never notices: its time is the timeout of {NATIVE_PATIENCE:.0f} s that its wait was given, and its start;

@@ -147,6 +147,6 @@ def page(results: Results) -> str:
     parts = [PREFACE, when, "", *lines, "", "## The figures", ""]
     for benchmark, figures in results:
         counts = sorted({len(figure.ours) for figure in figures})
-        pairs = f"{counts[-1]} pairs" if counts else "not measured on this machine"
+        pairs = f"{counts[-1]} {'pair' if counts[-1] == 1 else 'pairs'}" if counts else "not measured on this machine"
         parts += [f"**{benchmark.name}** ({pairs}): {benchmark.explanation}", ""]
     return "\n".join([*parts, REMARKS])
