@@ -30,10 +30,14 @@ demo: $(call MARK,demo)
 	$(BIN)/clusterhub demo local
 
 # Tests of live systems wait most of the time, so they run beside the others; what they said comes last.
+LIVE   := $(BIN)/python -m pytest -p no:cacheprovider
 test: $(call MARK,check)
-	@said=$$(mktemp); $(BIN)/python -m pytest -p no:cacheprovider tests/live >"$$said" 2>&1 & live=$$!; \
+	@said=$$(mktemp -d); \
+	$(LIVE) tests/live/test_slurm_lab.py >"$$said/slurm" 2>&1 & slurm=$$!; \
+	$(LIVE) tests/live --ignore=tests/live/test_slurm_lab.py >"$$said/pbs" 2>&1 & pbs=$$!; \
 	$(BIN)/python -m pytest tests --ignore=tests/live; others=$$?; \
-	wait $$live; live=$$?; cat "$$said"; rm -f "$$said"; exit $$((others || live))
+	wait $$pbs; pbs=$$?; cat "$$said/pbs"; wait $$slurm; slurm=$$?; cat "$$said/slurm"; rm -r "$$said"; \
+	exit $$((others || pbs || slurm))
 
 check: $(call MARK,check)
 	$(BIN)/ruff check .
