@@ -220,6 +220,10 @@ class Plan(Frozen, Generic[O]):
     """Every value of the profile with the place it was said, secrets hidden."""
     uid: str = ""
     """Unique among all clusters of all times: what their jobs are named by."""
+    named: bool = False
+    """Whether a person chose its name: then it outlives its creator by ``lifecycle.linger``, to be found again."""
+    kept: bool = False
+    """Whether it is to outlive its creator for good."""
     tls: TlsFiles | None = None
     """The keys to use, where the hub has made some: the backend uses these and makes none of its own."""
     dashboard_prefix: str = Field(default="", repr=False)
@@ -391,6 +395,8 @@ class Backend(ABC, Generic[O]):
     """Whether workers run elsewhere, and so cost somebody something when they are forgotten."""
     home: ClassVar[Literal["inline", "process"]] = "inline"
     """Where ``lifecycle.host: auto`` puts an unnamed cluster: into the calling process, or into a keeper beside it."""
+    left_open: ClassVar[frozenset[str]] = frozenset()
+    """Dotted keys that its system decides where nobody says them: then they are shown as left to it, and not sent."""
 
     def load(self) -> None:
         """Import the native library, on the caller's thread. Raises BackendUnavailable with the line that installs it."""
@@ -450,15 +456,41 @@ class Backend(ABC, Generic[O]):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A living cluster, as its own system tells of it to whoever lists clusters or looks for one."""
+
+    ref: Ref
+    """Where to find it; ``ref.name`` is what people call it, the system's own name where nobody chose one."""
+    state: Literal["starting", "running", "ending"] = "running"
+    reason: str = ""
+    """What its owner should know of it: ``made without clusterhub``."""
+    profile: str = ""
+    """The profile that it was asked for under; empty where that is not known."""
+    kept: bool = False
+    target: Workers | None = None
+    """How many workers were asked for last, where that is known."""
+    connected: int | None = None
+    """Workers that are connected now, where that is known."""
+    created: datetime | None = None
+    """With a time zone."""
+    where: str = ""
+    """The host or service that it lives on."""
+
+
 @runtime_checkable
 class SupportsAttach(Protocol):
-    """A backend whose clusters outlive the process that made them."""
+    """A backend whose clusters live elsewhere, in a system that knows of them: they outlive the process that made them.
 
-    async def attach(self, ref: Ref) -> Deployment:
+    It starts :class:`Standalone` deployments, and honours ``Plan.named`` and ``Plan.kept``. ``options`` say which system is
+    asked, and as whom.
+    """
+
+    async def attach(self, ref: Ref, options: Any) -> Standalone:
         """The living cluster behind ``ref``; raises ClusterGone where there is none."""
 
-    async def discover(self) -> Sequence[Ref]:
-        """The clusters of this user that are alive."""
+    async def discover(self, options: Any) -> Sequence[Sighting]:
+        """The clusters of this user that are alive, whoever made them. Raises ClusterhubError where that cannot be told."""
 
 
 @runtime_checkable

@@ -118,17 +118,17 @@ class Ends(Base):
         plan: Plan[Any] = backend.plan("attach-story", resolved.spec, resolved.options)
         first = await backend.start(plan)
         try:
-            assert first.ref in await backend.discover()
+            assert first.ref in [sighting.ref for sighting in await backend.discover(resolved.options)]
             ref = type(first.ref).model_validate_json(first.ref.model_dump_json())
-            second = await backend.attach(ref)
+            second = await backend.attach(ref, resolved.options)
             assert second.scheduler_address == first.scheduler_address
             await second.close(shutdown=False)
             assert await first.units() is not None, "letting go of it ended it for the others"
         finally:
             await first.close()
-        assert first.ref not in await backend.discover()
+        assert first.ref not in [sighting.ref for sighting in await backend.discover(resolved.options)]
         with pytest.raises(ClusterGone):
-            await backend.attach(ref)
+            await backend.attach(ref, resolved.options)
 
 
 def _children() -> set[int]:
