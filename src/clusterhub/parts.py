@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clusterhub._dask import dashboard
-from clusterhub._dask.draining import Drain
-from clusterhub._dask.scheduler import SchedulerLink
+from clusterhub._dask import dashboard, draining
+from clusterhub._dask.draining import Drain, hold, release
+from clusterhub._dask.scheduler import NotRun, SchedulerLink
 from clusterhub.backend import Plan
 from clusterhub.native.adaptation import Adaptation
 from clusterhub.native.verdict import Idleness
@@ -17,7 +17,18 @@ from clusterhub.native.verdict import Idleness
 if TYPE_CHECKING:
     from distributed import Scheduler
 
-__all__ = ["Adaptation", "Drain", "Idleness", "SchedulerLink", "dashboard", "scheduler_class"]
+__all__ = [
+    "Adaptation",
+    "Drain",
+    "Idleness",
+    "NotRun",
+    "SchedulerLink",
+    "dashboard",
+    "draining",
+    "hold",
+    "release",
+    "scheduler_class",
+]
 
 
 def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:

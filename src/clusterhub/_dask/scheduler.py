@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from clusterhub.errors import ClusterGone
@@ -17,8 +19,14 @@ PATIENCE = 10.0
 """Seconds in which a scheduler answers a short question, even a busy one."""
 
 
+_PICKLING = threading.Lock()
+"""cloudpickle's list of modules that travel by value is the process's, and clusters live in several threads."""
 DIRECT = frozenset({"identity", "adaptive_target", "workers_to_close", "check_idle"})
 """Operations whose handlers are plain functions that change nothing and answer with plain data."""
+
+
+class NotRun(ClusterGone):
+    """The scheduler answers, and does not run what it was sent."""
 
 
 class SchedulerLink:
@@ -112,11 +120,11 @@ class SchedulerLink:
             answer = await self._rpc.retire_workers(workers=list(workers), close_workers=True, remove=True)
         return frozenset(answer)
 
-    async def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """What ``function(dask_scheduler=…, **arguments)`` returns on the scheduler.
+    async def call(self, function: Callable[..., Any], *, along: Sequence[ModuleType] = (), **arguments: Any) -> Any:
+        """What ``function(dask_scheduler=…, **arguments)`` returns on the scheduler, which runs the same Python as we do.
 
-        The function travels by value, so that the scheduler's environment needs no clusterhub: it may use nothing of its
-        module but what it imports itself.
+        The function travels by value, and with it what it uses of its own module and of those that go ``along``: so the
+        scheduler's environment needs no clusterhub.
         """
         import cloudpickle
         from distributed.protocol import deserialize
@@ -124,13 +132,13 @@ class SchedulerLink:
 
         answer = await self.ask(
             "run_function",
-            function=_by_value(function),
+            function=_by_value(function, along),
             kwargs=cloudpickle.dumps(arguments),
         )
         result = answer["result"] if answer["status"] == "OK" else None
         if answer["status"] != "OK":
             why = answer["exception_text"]
-            raise ClusterGone(f"the scheduler at {self.address} could not run {function.__name__}: {why}", final=False)
+            raise NotRun(f"the scheduler at {self.address} could not run {function.__name__}: {why}", final=False)
         return deserialize(result.header, result.frames) if isinstance(result, Serialized) else result
 
     async def logs(self) -> Mapping[str, str]:
@@ -153,12 +161,15 @@ def _lines(entries: Sequence[Sequence[str]]) -> str:
     return "\n".join(str(entry[-1]) for entry in reversed(entries))
 
 
-def _by_value(function: Callable[..., Any]) -> bytes:
+def _by_value(function: Callable[..., Any], along: Sequence[ModuleType]) -> bytes:
     import cloudpickle
 
-    module = sys.modules[function.__module__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        return bytes(cloudpickle.dumps(function))
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
+    modules = {sys.modules[function.__module__], *along}
+    with _PICKLING:
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return bytes(cloudpickle.dumps(function))
+        finally:
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)

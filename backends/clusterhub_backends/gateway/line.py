@@ -1,0 +1,141 @@
+"""The line to a cluster's caretaker, through the gateway's proxy: what is asked over it, and whether it is up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from clusterhub import ClusterGone
+from clusterhub.parts import NotRun, SchedulerLink, draining
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+logger = logging.getLogger(__name__)
+
+CONNECT_PATIENCE = 5.0
+"""Seconds in which a scheduler that lives takes a connection."""
+
+
+class Line:
+    """To one scheduler. Raises ClusterGone where it does not answer."""
+
+    def __init__(self, address: str, security: Security) -> None:
+        self.address = address
+        self._security = security
+        self.link = SchedulerLink(address, security)
+        self.remark = ""
+        """Why the cluster has no caretaker; empty where it has one."""
+        self.memory: Mapping[str, Any] = {}
+        """What the caretaker remembers, as of when it was met."""
+
+    @property
+    def attended(self) -> bool:
+        """Whether there is a caretaker that understands us."""
+        return bool(self.memory)
+
+    async def meet(self, memory: Mapping[str, Any]) -> None:
+        """Find the cluster's caretaker, or install one that remembers ``memory``.
+
+        A cluster goes without where the scheduler runs another Python, into which no code of ours can be carried, where it takes
+        no functions, or where another version of clusterhub was there before; :attr:`remark` says so.
+        """
+        # Late: distributed is imported with it.
+        from clusterhub_backends.gateway import caretaker
+
+        theirs, ours = await self._python(), _python_here()
+        if theirs != ours:
+            self._without(f"its scheduler runs Python {theirs}, this is {ours}")
+            return
+        try:
+            met = await self._run(caretaker.install, memory=dict(memory))
+        except NotRun as refused:
+            self._without(str(refused))
+            return
+        if met["version"] != caretaker.VERSION:
+            self._without("another version of clusterhub made it")
+            return
+        self.memory = met["memory"]
+
+    async def recall(self) -> Mapping[str, Any] | None:
+        """What a caretaker that is there remembers, and the number of ``connected`` workers; None where there is none."""
+        from clusterhub_backends.gateway import caretaker
+
+        if await self._python() != _python_here():
+            return None
+        found: Mapping[str, Any] = await self._run(caretaker.recall)
+        return {**found["memory"], "connected": found["connected"]} if found["version"] == caretaker.VERSION else None
+
+    async def _run(self, function: Callable[..., Any], **arguments: Any) -> Any:
+        return await self.link.call(function, along=(draining,), **arguments)
+
+    def _without(self, why: str) -> None:
+        self.remark = (
+            f"no caretaker of ours could be put into its scheduler ({why}): scaling down may interrupt tasks, and the cluster"
+            " ends by close() or by the gateway's own rules alone"
+        )
+
+    async def _python(self) -> str:
+        versions = await self.link.ask("versions")
+        return ".".join(str(dict(versions["host"])["python"]).split(".")[:2])
+
+    async def tell(self, do: str, **arguments: Any) -> Any:
+        """The caretaker's answer."""
+        from clusterhub_backends.gateway.caretaker import ORDER
+
+        return await self.link.ask(ORDER, call={"do": do, "with": arguments})
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self.link.close()
+
+    # Whether it is up
+
+    async def stay(
+        self, token: str, holds: bool, up: Callable[[], None], heard: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Keep a connection to the scheduler, and return when it has broken.
+
+        ``up`` is called once it is there, ``heard`` with whatever its caretaker says. Raises ClusterGone where none can be made.
+        """
+        from distributed.comm.core import CommClosedError, connect
+
+        from clusterhub_backends.gateway.caretaker import ATTEND
+
+        arguments = self._security.get_connection_args("client")
+        try:
+            comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
+        except (OSError, CommClosedError) as error:
+            raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
+        try:
+            if self.attended:
+                await comm.write({"op": ATTEND, "token": token, "holds": holds, "reply": False})
+            up()
+            while True:
+                said = await comm.read()
+                if isinstance(said, Mapping):
+                    heard(said)
+        except (OSError, CommClosedError):
+            return
+        finally:
+            comm.abort()
+
+
+def _python_here() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+async def ended(task: asyncio.Task[Any] | None) -> None:
+    """Cancel a task and wait for its end."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def logged(task: asyncio.Task[Any]) -> None:
+    """For a task that nobody awaits while it works: what it raised is told at once."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("clusterhub: %s failed", task.get_name(), exc_info=error)

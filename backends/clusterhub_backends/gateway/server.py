@@ -1,0 +1,270 @@
+"""The line to a gateway's server: short questions, answered in seconds or not at all, each refusal in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clusterhub import BackendUnavailable, ClusterGone, ClusterhubError, SubmitRejected
+from clusterhub.profile.secrets import redact_text
+from clusterhub_backends.gateway.offers import Offer, offers_from
+from clusterhub_backends.gateway.options import Auth, GatewayOptions
+
+if TYPE_CHECKING:
+    from dask_gateway import Gateway, GatewayCluster
+    from dask_gateway.client import ClusterReport
+
+PATIENCE = 15.0
+"""Seconds in which a gateway answers a short question."""
+LONG_PATIENCE = 40.0
+"""Seconds for the one question that it holds back, for 20 s, until a cluster has started (``?wait``)."""
+
+
+class Unreachable(BackendUnavailable):
+    """The gateway does not answer now, and may again."""
+
+
+class NoSuchCluster(ClusterGone):
+    """The gateway knows no such cluster (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the server says to a target: whether it allows so many, and in what words it does not."""
+
+    limit: int | None
+    """The most workers that a cluster of it may have, where it said so just now."""
+    source: str
+
+
+class Server:
+    """One gateway, asked as one user. Made on the event loop that uses it; :meth:`close` hangs up.
+
+    It goes through dask_gateway's asynchronous client, which has no ``__del__`` to deadlock in. Raises BackendUnavailable where
+    the gateway cannot be used, Unreachable where it does not answer, SubmitRejected where it refuses.
+    """
+
+    def __init__(self, options: GatewayOptions) -> None:
+        assert options.address is not None  # refused before
+        self.address = options.address.rstrip("/")
+        self._auth = options.auth
+        self.gateway = _gateway(options)
+
+    async def offers(self) -> dict[str, Offer]:
+        """The options that it offers this user for a cluster."""
+        answer = await self._json("GET", "/api/v1/options")
+        try:
+            return offers_from(answer["cluster_options"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BackendUnavailable(
+                f"{self.address} answers, but not as a dask-gateway does; see gateway.address"
+            ) from error
+
+    async def version(self) -> str:
+        """The version of its server."""
+        answer = await self._json("GET", "/api/version")
+        return str(answer.get("version", "unknown")) if isinstance(answer, Mapping) else "unknown"
+
+    async def submit(self, request: Mapping[str, Any]) -> str:
+        """Ask for a cluster; its name, by which it is known from then on."""
+        answer = await self._json("POST", "/api/v1/clusters/", {"cluster_options": dict(request)})
+        return str(answer["name"])
+
+    async def report(self, name: str, *, wait: bool = False) -> ClusterReport:
+        """What it tells of a cluster; with ``wait`` once that has started or failed, or after 20 s."""
+        async with self._translated(name, LONG_PATIENCE if wait else PATIENCE):
+            return await self.gateway.get_cluster(name, wait=wait)
+
+    async def reports(self) -> list[ClusterReport]:
+        """All clusters of this user that are starting or running."""
+        async with self._translated():
+            return list(await self.gateway.list_clusters())
+
+    async def scale(self, name: str, n: int) -> Told:
+        """Set the target, and stop adapting."""
+        return _told(await self._json("POST", f"/api/v1/clusters/{name}/scale", {"count": n}, name))
+
+    async def adapt(self, name: str, minimum: int, maximum: int) -> Told:
+        """Let it adapt by itself."""
+        order = {"minimum": minimum, "maximum": maximum, "active": True}
+        return _told(await self._json("POST", f"/api/v1/clusters/{name}/adapt", order, name))
+
+    async def stop(self, name: str) -> None:
+        """Have it end a cluster, which it does by itself from then on. Idempotent."""
+        async with self._translated(name):
+            await self.gateway.stop_cluster(name)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self.gateway.close()
+
+    async def _json(self, method: str, path: str, body: Any = None, cluster: str = "") -> Any:
+        async with self._translated(cluster):
+            # Not by `scale_cluster` and the like: what the server says of its limits, these turn into a warning.
+            answer = await self.gateway._request(method, f"{self.address}{path}", json=body)
+            return await answer.json()
+
+    @asynccontextmanager
+    async def _translated(self, cluster: str = "", patience: float = PATIENCE) -> AsyncIterator[None]:
+        """Whatever can go wrong with an answer becomes an error of ours that says what it was."""
+        import aiohttp
+        from dask_gateway import GatewayClusterError, GatewayServerError
+
+        try:
+            async with asyncio.timeout(patience):
+                yield
+        except TimeoutError as error:
+            raise Unreachable(f"the gateway at {self.address} did not answer within {patience:g} s") from error
+        except aiohttp.ClientResponseError as error:
+            raise self._refused(error.status, error.message, cluster) from error
+        except aiohttp.ClientSSLError as error:
+            raise BackendUnavailable(self._insecure(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(self._silent(error)) from error
+        except (GatewayClusterError, GatewayServerError, ValueError) as error:
+            raise self._complaint(error, cluster) from error
+
+    def _refused(self, status: int, message: str, cluster: str) -> ClusterhubError:
+        who = self._who
+        if status == 401:
+            return BackendUnavailable(f"the gateway at {self.address} does not let {who} in (401): {self._way_in}")
+        if status == 403 and cluster:
+            return ClusterhubError(f"{cluster} is the cluster of another user of {self.address}; {who} may not use it")
+        if status == 403:
+            return BackendUnavailable(f"the gateway at {self.address} lets {who} do nothing (403): {self._way_in}")
+        if status in (502, 503, 504):
+            return Unreachable(f"the gateway at {self.address} is not up: {status} {message}")
+        hint = "; is the address right? see gateway.address" if status in (400, 405) else ""
+        return BackendUnavailable(f"{self.address} answers {status} {message}{hint}")
+
+    def _complaint(self, error: Exception, cluster: str) -> ClusterhubError:
+        text = redact_text(str(error)).strip()
+        if cluster and "not found" in text.lower():
+            return NoSuchCluster(f"the gateway at {self.address} has no cluster {cluster} any more")
+        if type(error).__name__ == "GatewayClusterError":  # 409: the scheduler did not take the message
+            return NoSuchCluster(f"the gateway at {self.address} found the scheduler of {cluster} dead")
+        if type(error).__name__ == "GatewayServerError":
+            return ClusterhubError(
+                f"the gateway at {self.address} failed with an internal error; its log says why\n  {text}"
+            )
+        if "404" in text or "not found" in text.lower() or text.startswith("<"):
+            return BackendUnavailable(f"{self.address} answers, but is no dask-gateway; see gateway.address")
+        return SubmitRejected(f"the gateway at {self.address} refuses this", source=text)
+
+    @property
+    def _who(self) -> str:
+        name = getattr(self.gateway.auth, "username", None)
+        return repr(name) if name else f"us ({self._auth.type})"
+
+    @property
+    def _way_in(self) -> str:
+        if self._auth.type == "basic":
+            return "see gateway.auth.username, and password_variable or password_file"
+        if self._auth.type == "jupyterhub":
+            return "see gateway.auth.token_variable or token_file; the token may have expired"
+        return "see gateway.auth"
+
+    def _insecure(self, error: Exception) -> str:
+        reason = getattr(getattr(error, "certificate_error", None), "verify_message", "") or str(error)
+        own = isinstance(getattr(error, "certificate_error", None), ssl.SSLCertVerificationError)
+        help_ = (
+            "an authority of your site can be added with SSL_CERT_FILE=/path/to/ca.pem"
+            if own
+            else "see gateway.address"
+        )
+        return f"the gateway at {self.address} cannot be trusted: {reason}; {help_}"
+
+    def _silent(self, error: Exception) -> str:
+        reason = str(error).replace("ssl:default", "").strip() or type(error).__name__
+        if self.address.startswith("http://") and type(error).__name__ == "ServerDisconnectedError":
+            reason += "; does it speak https?"
+        return f"the gateway at {self.address} cannot be reached: {reason}"
+
+
+def attached(server: Server, name: str) -> GatewayCluster:
+    """dask_gateway's own object for a cluster that lives, not yet connected."""
+    return server.gateway.connect(name)
+
+
+def _told(answer: Any) -> Told:
+    if not isinstance(answer, Mapping) or answer.get("ok", True):
+        return Told(None, "")
+    import re
+
+    words = str(answer.get("msg") or "")
+    limit = re.search(r"limit of (\d+) workers", words)
+    return Told(int(limit[1]) if limit else None, words)
+
+
+def _gateway(options: GatewayOptions) -> Gateway:
+    import dask
+    from dask_gateway import Gateway
+
+    # Everything is said here, so that no dask config of this process is a second, unseen source.
+    with dask.config.set({"gateway.http-client.proxy": options.http_proxy}):
+        return Gateway(
+            address=options.address,
+            proxy_address=options.proxy_address
+            if options.proxy_address is not None
+            else _same_place(options.address or ""),
+            public_address=options.public_address or options.address,
+            auth=_auth(options.auth),
+            asynchronous=True,
+        )
+
+
+def _same_place(address: str) -> str:
+    """Host and port of the gateway: where its proxy listens for schedulers unless another place is named."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or {'http': 80, 'https': 443}[parts.scheme]}"
+
+
+def _auth(auth: Auth) -> Any:
+    """The object that signs requests. Raises BackendUnavailable where a secret or a class is missing."""
+    from dask_gateway.auth import BasicAuth, GatewayAuth, JupyterHubAuth, KerberosAuth
+
+    try:
+        secret = auth.secret.read()
+        if auth.type == "basic":
+            return BasicAuth(username=auth.username, password=secret)
+        if auth.type == "jupyterhub":
+            return JupyterHubAuth(api_token=secret)
+    except (LookupError, ValueError) as error:
+        reason = error.args[0] if error.args else str(error)
+        raise BackendUnavailable(f"no way into the gateway: {reason}") from error
+    if auth.type == "kerberos":
+        _need("kerberos", "gateway.auth.type is kerberos")
+        return KerberosAuth()
+    module, _, name = auth.type.rpartition(".")
+    _need(module, f"gateway.auth.type names {auth.type}")
+    from importlib import import_module
+
+    kind = getattr(import_module(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, GatewayAuth)):
+        raise BackendUnavailable(
+            f"gateway.auth.type names {auth.type}, which is no class of dask_gateway's GatewayAuth"
+        )
+    try:
+        return kind(**{key: value.get_secret_value() for key, value in auth.arguments.items()})
+    except TypeError as error:
+        raise BackendUnavailable(
+            f"{auth.type} does not take gateway.auth.arguments: {redact_text(str(error))}"
+        ) from error
+
+
+def _need(module: str, why: str) -> None:
+    from importlib.util import find_spec
+
+    try:
+        found = find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        found = False
+    if not found:
+        raise BackendUnavailable(f"{why}, and the package {module} is not installed here")
