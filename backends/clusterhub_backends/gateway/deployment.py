@@ -517,8 +517,8 @@ class GatewayDeployment:
     def _tell_break(self, when: datetime) -> None:
         until = datetime.now().astimezone()
         self._breaks.append(
-            f"the way to the scheduler was broken from {when:%H:%M:%S} to {until:%H:%M:%S}: its workers went on, but the futures of"
-            " clients that were connected are lost unless they were published; submit again, or client.get_dataset"
+            f"the way to the scheduler was broken from {when:%H:%M:%S} to {until:%H:%M:%S}: its workers went on, but the futures"
+            " of clients that were connected are lost unless they were published; submit again, or client.get_dataset"
         )
 
 

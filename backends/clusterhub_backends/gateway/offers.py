@@ -25,6 +25,9 @@ _SUFFIXES: Mapping[str, int] = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**3
     **{f"{letter}b": 10 ** (3 * power) for power, letter in enumerate("kmgt", 1)},
 }
 _AMOUNT = re.compile(r"^\s*(?P<number>\d+(\.\d+)?)(?P<gap>\s*)(?P<suffix>[A-Za-z]*)\s*$")
+_TYPES: Mapping[str, Any] = {
+    "int": int, "float": (int, float), "string": str, "select": str, "bool": bool, "mapping": Mapping,
+}  # fmt: skip
 _SURELY_BYTES = 2**20
 """A range of memory that begins beyond it counts bytes: nobody offers workers of a million GiB."""
 
@@ -81,15 +84,7 @@ class Offer:
 
     def checked(self, value: Any) -> Any:
         """``value``, if the gateway takes it. Raises NotOffered with what it takes instead."""
-        types: Mapping[str, Any] = {
-            "int": int,
-            "float": (int, float),
-            "string": str,
-            "select": str,
-            "bool": bool,
-            "mapping": Mapping,
-        }
-        kind = types.get(self.kind)
+        kind = _TYPES.get(self.kind)
         wrong = kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and self.kind != "bool"))
         if wrong or (self.choices and value not in self.choices) or self._out_of_range(value):
             raise NotOffered(f"{self.name} must be {self.words} there")
