@@ -57,6 +57,7 @@ async def test_a_cluster_and_its_data_outlive_a_crash(gateways):
         assert gateway.scheduler(name) == scheduler
         gateway.restart()
         assert gateway.clusters() == [name]
+        await cluster.close(shutdown=False)
     async with user(gateway) as ann:
         again = await ann.connect(name)
         async with Client(again, asynchronous=True) as client:
@@ -67,10 +68,10 @@ async def test_a_cluster_and_its_data_outlive_a_crash(gateways):
 async def test_stopping_leaves_no_process_of_a_cluster_without_server(gateways):
     gateway = gateways()
     async with user(gateway) as ann:
-        cluster = await ann.new_cluster(worker_memory=0.25, shutdown_on_close=False)
+        cluster = await ann.new_cluster(worker_memory=0.25)
         await cluster.scale(1)
         await eventually(lambda: gateway.workers(cluster.name))
-        await cluster.close()
+        await cluster.close(shutdown=False)
     gateway.kill()
     assert {one.cluster for one in gateway.processes()} == {cluster.name}
     gateway.stop()
