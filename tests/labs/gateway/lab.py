@@ -9,6 +9,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -75,6 +76,8 @@ class Gateway:
     def __init__(self, folder: Path, *, watched: bool = True, **said: Any) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.folder.stat().st_uid != os.geteuid():
+            raise LabError(f"{self.folder} belongs to somebody else, and passwords are kept there: take another folder")
         self._kept = self.folder / "lab.json"
         self._watched = watched
         self._watch: subprocess.Popen[bytes] | None = None
@@ -191,6 +194,13 @@ class Gateway:
         self._end()
         self.start()
 
+    def forget(self) -> None:
+        """Remove what a folder keeps of it, but for its log. The next lab there is another one."""
+        for name in ("lab.json", "gateway.sqlite", "cert.pem", "key.pem"):
+            (self.folder / name).unlink(missing_ok=True)
+        for name in ("clusters", "home"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
         """The server takes what is sent to it, and answers nobody meanwhile."""
@@ -200,7 +210,8 @@ class Gateway:
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def _end(self) -> None:
         if (pid := self.server()) is not None:
@@ -282,8 +293,8 @@ class Gateway:
         return next((one.pid for one in found), None)
 
     def workers(self, cluster: str) -> dict[str, list[int]]:
-        """The workers of a cluster by name, each with its pids: the nanny first, then what is below it."""
-        found = [one for one in self.processes() if one.cluster == cluster and one.says("dask", "worker", "--name")]
+        """The workers of a cluster by name, as they are started, each with its pids: the nanny first, then those below it."""
+        found = [one for one in self.processes() if one.cluster == cluster and one.says("--name")]
         return {one.command[one.command.index("--name") + 1]: processes.tree(one.process) for one in found}
 
     def kill_scheduler(self, cluster: str) -> None:

@@ -24,6 +24,8 @@ class Found:
     command: list[str]
     cluster: str
     """The name of the cluster that it belongs to; empty for the server and its proxy."""
+    user: str
+    """Whose cluster it is."""
 
     @property
     def pid(self) -> int:
@@ -40,7 +42,12 @@ def of(folder: Path) -> Iterator[Found]:
         with contextlib.suppress(*_GONE, psutil.AccessDenied):
             environment = process.environ()
             if environment.get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                yield Found(process, process.cmdline(), environment.get("DASK_GATEWAY_CLUSTER_NAME", ""))
+                yield Found(
+                    process,
+                    process.cmdline(),
+                    environment.get("DASK_GATEWAY_CLUSTER_NAME", ""),
+                    environment.get("USER", ""),
+                )
 
 
 def tree(process: psutil.Process) -> list[int]:
