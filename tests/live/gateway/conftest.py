@@ -1,0 +1,43 @@
+"""A dask-gateway server on loopback, for every module one, and more for those that need their own (tests/labs/gateway)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labs.gateway import missing
+from labs.gateway.lab import Gateway
+
+NAMED = "gateway" in os.environ.get("CLUSTERHUB_LIVE", "").split(",")
+
+
+@pytest.fixture(scope="session")
+def possible() -> None:
+    if reason := missing():
+        assert not NAMED, f"CLUSTERHUB_LIVE names gateway, and {reason}"
+        pytest.skip(f"{reason}: that dask-gateway works was NOT tested (tests/labs/gateway/README.md)")
+
+
+@pytest.fixture(scope="module")
+def gateways(possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Gateway]]:
+    """Starts servers with settings of their own, which last as long as the module's tests."""
+    with ExitStack() as stack:
+
+        def started(folder: Path | None = None, **said: Any) -> Gateway:
+            gateway = Gateway(folder or tmp_path_factory.mktemp("gateway"), **said)
+            stack.callback(gateway.stop)
+            gateway.start()
+            return gateway
+
+        yield started
+
+
+@pytest.fixture(scope="module")
+def gateway(gateways: Callable[..., Gateway]) -> Gateway:
+    """One that keeps its clusters in memory, with the options of most sites."""
+    return gateways()
