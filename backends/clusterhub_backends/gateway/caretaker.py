@@ -69,6 +69,9 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
         self._reachable_since: float | None = None
         self._leaving: dict[str, float] = {}
         self._ready: frozenset[str] = frozenset()
+        self._names: dict[str, str] = {}
+        self._sent_off: set[str] = set()
+        self._missed = False
         self._ending = ""
         self._kick = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -80,9 +83,19 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """Dask's own hook. That any worker ever came tells a cluster that cannot start from one that has died."""
+        self._names[worker] = scheduler.workers[worker].name
         if not self.memory.get("came"):
             self.memory["came"] = True
             self._tasks |= {asyncio.ensure_future(self._tell(comm, {"came": True})) for comm in self._watchers}
+
+    def remove_worker(self, scheduler: Any, worker: str, **facts: Any) -> None:
+        """Dask's own hook."""
+        name = self._names.pop(worker, None)
+        if name in self._sent_off:
+            self._sent_off.discard(name)
+            # It was sent off, and meanwhile more were asked for: the server, which expects its end, replaces it by nobody.
+            self._missed = self._missed or len(self._service.active_workers) < self._service.count
+            self._kick.set()
 
     async def _tell(self, comm: Any, words: Mapping[str, Any]) -> None:
         from distributed.comm.core import CommClosedError
@@ -182,6 +195,7 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
     async def _look_at_leaving(self) -> None:
         """One step of letting workers go: choose them, hold new work from them, and send off those who have ended theirs."""
         workers, surplus = self.scheduler.workers, self._surplus()
+        self._sent_off |= self._service.closing_workers
         self._leaving = {address: since for address, since in self._leaving.items() if address in workers}
         if too_many := len(self._leaving) - max(surplus, 0):
             self._call_off(list(self._leaving)[-too_many:] if too_many > 0 else ())
@@ -199,7 +213,20 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
         if ready - self._ready or (ready and not self._service.closing_workers):
             self._ready = ready
             await self._service.waiter.interrupt()  # it asks us who may leave, retires them, and tells the server
+            self._sent_off |= {self._names[address] for address in ready}
         self._ready = ready
+
+    async def _make_good(self) -> None:
+        """Have the server count again, which it does only when it is told another number."""
+        self._missed = False
+        service, count = self._service, self._service.count
+        if len(service.active_workers) < count:
+            service.count = count - 1
+            try:
+                await service.heartbeat()
+            finally:
+                service.count = count if service.count == count - 1 else service.count
+            await service.heartbeat()
 
     def _choose(self, n: int) -> None:
         """``n`` more workers that are to leave: those that would be missed least."""
@@ -242,6 +269,8 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
             self._kick.clear()
             try:
                 await self._look_at_leaving()
+                if self._missed:
+                    await self._make_good()
                 if reason := self._over() or await self._abandoned():
                     await self._end(reason)
             except Exception:  # it has to go on whatever happens; whoever reads the scheduler's log learns of it

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -282,7 +282,10 @@ class GatewayDeployment:
         await ended(self._watch)
         self._up.clear()
         self._begin_to_watch()
-        await self._answered(self._up.wait())
+        await self._answered(self._now_held())
+
+    async def _now_held(self) -> None:
+        await self._up.wait()
 
     # What it tells
 
@@ -296,9 +299,12 @@ class GatewayDeployment:
 
     async def observe(self) -> tuple[Sequence[Unit], Failure | None]:
         """Both, of one moment."""
-        if self._cause is not None:
-            return (), self._cause
-        sight = await self._seen()
+        try:
+            sight = await self._seen()
+        except ClusterGone:
+            if self._cause is None:
+                raise
+            return (), self._cause  # why it has gone is what whoever waits wants to hear
         self._target, self._kept = sight.target, sight.kept
         return units_of(sight), self._over_the_limit(sight)
 
@@ -401,11 +407,11 @@ class GatewayDeployment:
         assert self._line is not None  # `start` and `attached` set it before anybody can ask
         return self._line
 
-    async def _answered(self, question: Awaitable[T]) -> T:
+    async def _answered(self, question: Coroutine[Any, Any, T]) -> T:
         """The answer; or what is known of why none comes, which a broken line tells sooner than a time limit."""
-        self._raise_if_gone()
         asking = asyncio.ensure_future(question)
         try:
+            self._raise_if_gone()
             while not asking.done():
                 await asyncio.wait([asking], timeout=RETRY)
                 if not asking.done():
@@ -419,7 +425,7 @@ class GatewayDeployment:
             self._raise_if_gone()
             raise ClusterGone(f"cluster {self._plan.name}: {gone}", final=False) from gone
         finally:
-            asking.cancel()
+            await ended(asking)
 
     def _raise_if_gone(self) -> None:
         if self._closed:

@@ -130,7 +130,7 @@ def _python_here() -> str:
 
 async def ended(task: asyncio.Task[Any] | None) -> None:
     """Cancel a task and wait for its end."""
-    if task is not None:
+    if task is not None and not task.done():
         task.cancel()
         await asyncio.wait([task])
 
