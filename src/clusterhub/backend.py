@@ -476,6 +476,16 @@ class Sighting:
     """With a time zone."""
     where: str = ""
     """The host or service that it lives on."""
+    own_name: str = ""
+    """What its system itself calls it, where that is not ``ref.name``: it is found by either."""
+
+
+@runtime_checkable
+class Holdable(Standalone, Protocol):
+    """A deployment that whoever attached to it can hold, as its creator does: it does not end for want of others then."""
+
+    async def hold(self) -> None:
+        """From now on this process holds it, until it releases it, lets go of it, or ends."""
 
 
 @runtime_checkable

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from simulated_queue import deployment_of
+from simulated_queue import ask, cluster_of
 
 from clusterhub.cluster import Cluster
 from clusterhub.testing import BackendConformance
@@ -16,6 +14,6 @@ class TestSimulatedQueue(BackendConformance):
     broken = {"simulated": {"fault": "bad-python"}}
 
     def lose_worker(self, cluster: Cluster) -> None:
-        deployment = deployment_of(cluster)
-        job = next(job for job in deployment.queue.listing() if job.state == "R")
-        asyncio.run_coroutine_threadsafe(deployment.queue.kill(job.id), cluster.loop.asyncio_loop).result(30)
+        queue = cluster_of(cluster).queue
+        job = next(job for job in queue.listing() if job.state == "R")
+        ask(queue.kill(job.id)).result(30)

@@ -6,8 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clusterhub import keeper
+from clusterhub.api import elsewhere
 from clusterhub.api.connecting import check_name
 from clusterhub.backend import Plan
+from clusterhub.errors import ClusterGone, ConfigError
 
 if TYPE_CHECKING:
     from clusterhub.cluster import Cluster, Opening
@@ -29,14 +31,22 @@ def attach(name: str, *, hold: bool = False) -> Cluster:
 
 
 def found(name: str, *, hold: bool = False) -> tuple[Plan[Any], Opening]:
-    """What a facade needs to attach to the cluster of that name. Raises as :func:`attach`."""
-    check_name(name)
-    plan = keeper.plan_of(name)
+    """What a facade needs to attach to the cluster of that name: the one that is written down in this home, else one that a
+    system elsewhere knows, by the name that a person or the system itself gave it. Raises as :func:`attach`."""
     from clusterhub.cluster import Opening
 
+    try:
+        check_name(name)
+        plan = keeper.plan_of(name)
+    except (ConfigError, ClusterGone) as error:
+        sought = elsewhere.sought(name, error)
+        if sought is None:
+            raise
+        return sought.plan, Opening(partial(sought.attach, hold), owner=False, inline=False)
     return plan, Opening(partial(keeper.attach, name, hold=hold), owner=False, inline=False)
 
 
 def clusters() -> Clusters:
-    """Every cluster of yours that is written down in this home, as its keeper last told of it; ``str`` is a table."""
-    return keeper.clusters()
+    """Every cluster of yours: those written down in this home, as their keepers last told of them, and those that your
+    profiles' systems tell of where clusters live elsewhere, each asked for two seconds at most. ``str`` is a table."""
+    return keeper.clusters(elsewhere.systems().look)

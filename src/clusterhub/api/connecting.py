@@ -12,11 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from clusterhub import keeper
+from clusterhub.api import named
 from clusterhub.backend import Backend, Feature, Plan, SubmitsKeeper, SupportsAttach, refuse_unsupported
 from clusterhub.display.words import moment
 from clusterhub.errors import BackendUnavailable, ConfigError, Unsupported
 from clusterhub.keeper.logout import ends_with_login
 from clusterhub.profile import Overrides, Resolved, resolve
+from clusterhub.profile.kinds import backend_named
 from clusterhub.spec import ClusterSpec
 
 if TYPE_CHECKING:
@@ -66,8 +68,6 @@ class Prepared:
     plan: Plan[Any]
     in_keeper: bool
     """Whether it lives in a process of its own, beside this one or as a job."""
-    named: bool
-    keep: bool
     workers_said: bool
     """Whether the call itself says how many workers it wants."""
     launch: Launch | None = None
@@ -75,12 +75,21 @@ class Prepared:
 
     def opening(self) -> Opening:
         """How a facade starts it, or finds the one that has its name already."""
-        if not self.in_keeper:
-            from clusterhub.cluster import Opening
-
-            return Opening(partial(self.resolved.backend.start, self.plan))
         target = self.plan.spec.workers if self.workers_said else None
-        return kept_opening(self.plan, named=self.named, kept=self.keep, target=target, launch=self.launch)
+        if self.in_keeper:
+            return kept_opening(
+                self.plan, named=self.plan.named, kept=self.plan.kept, target=target, launch=self.launch
+            )
+        if self.elsewhere:
+            return named.opening(self.plan, self.resolved.backend, target)
+        from clusterhub.cluster import Opening
+
+        return Opening(partial(self.resolved.backend.start, self.plan))
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it lives in a system that knows of it, and has no record here."""
+        return not self.in_keeper and isinstance(self.resolved.backend, SupportsAttach)
 
 
 def kept_opening(plan: Plan[Any], *, named: bool, kept: bool, **further: Any) -> Opening:
@@ -110,7 +119,7 @@ def prepare(
         check_name(name)
     said = _said_host(overrides)
     likely = said == "process" or (said in (None, "auto") and (name is not None or keep))
-    launch = keeper.in_advance(name) if start and likely else None
+    launch = keeper.in_advance(name) if start and likely and not _is_elsewhere(profile, overrides) else None
     try:
         resolved = resolve(profile, overrides)
         beside_us = _host(resolved, outlives_us=name is not None or keep) == "process"
@@ -128,6 +137,11 @@ def prepare(
         launch.let_go()
         launch = None
     return replace(prepared, launch=launch)
+
+
+def _is_elsewhere(profile: str | ClusterSpec | None, overrides: Mapping[str, Any]) -> bool:
+    """Whether its backend needs no keeper; told by a look, before all that is said is put together and checked."""
+    return isinstance(backend_named(profile, overrides.get("backend")), SupportsAttach)
 
 
 def _said_host(overrides: Mapping[str, Any]) -> Any:
@@ -158,10 +172,8 @@ def _prepared(
         raise Unsupported(backend.name, {"lifecycle.host": reason}, origins=resolved.origins)
     return Prepared(
         resolved=resolved,
-        plan=planned(resolved, called),
+        plan=planned(resolved, called).model_copy(update={"named": named, "kept": keep}),
         in_keeper=host != "inline",
-        named=named,
-        keep=keep,
         workers_said=overrides.get("workers") is not None,
     )
 
@@ -208,7 +220,7 @@ def _no_keep(backend: Backend[Any], host: str) -> str:
             return ""
         ends = f" at {moment(allocation.ends, datetime.now(UTC))}" if allocation.ends is not None else ""
         return f"this process is part of {allocation.name}, and a keeper beside it ends{ends} with it; set lifecycle.host: job"
-    if host == "job":
+    if host == "job" or isinstance(backend, SupportsAttach):
         return ""
     if Feature.HOST in backend.features:
         return "with lifecycle.host: inline it ends with the process that made it; leave lifecycle.host auto"

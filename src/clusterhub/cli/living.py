@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def ls(as_json: bool) -> None:
     """List your clusters: what each is, whether it lives, its workers, its age and its end.
 
-    It reads files, and asks only the backends whose clusters live elsewhere, for two seconds; so it answers at once.
+    It reads files, and asks the systems of your profiles whose clusters live elsewhere, for two seconds at most.
     """
-    from clusterhub.keeper import clusters
+    from clusterhub.api import clusters
 
     found = clusters()
     if as_json:

@@ -17,13 +17,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The living clusters whose names begin so, and which the line has not yet."""
+    """The clusters in this home whose names begin so, and which the line has not yet. Nobody is asked: a shell waits for it."""
     try:
-        from clusterhub.keeper import clusters
+        from clusterhub.keeper import recorded
 
         given = ctx.params.get(param.name or "")
         taken = given if isinstance(given, tuple) else ()
-        fitting = [info for info in clusters() if info.name.startswith(incomplete) and info.name not in taken]
+        fitting = [info for info in recorded() if info.name.startswith(incomplete) and info.name not in taken]
     except Exception:  # noqa: BLE001 - whatever is wrong, completion has nothing to offer, and `ls` will tell
         return []
     return [CompletionItem(info.name, help=f"{info.profile}, {info.state}") for info in fitting]
@@ -36,9 +36,9 @@ def name_argument(function: F) -> F:
 
 def info_of(name: str) -> ClusterInfo | None:
     """What the files say of that cluster; None where there is none."""
-    from clusterhub.keeper import clusters
+    from clusterhub.keeper import recorded
 
-    return next((info for info in clusters() if info.name == name), None)
+    return next((info for info in recorded() if info.name == name), None)
 
 
 def place(name: str, profile: str, backend: str, host: str) -> str:

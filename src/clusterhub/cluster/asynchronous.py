@@ -312,7 +312,7 @@ class AsyncCluster:
         units, failure = await self._observed()
         report = self._last_report = Report(
             name=self.name,
-            profile=self._plan.profile,
+            profile=self._place,
             backend=self._plan.backend,
             unit_noun=self._plan.unit_noun,
             target=self._targets.now,
@@ -326,6 +326,11 @@ class AsyncCluster:
             remarks=tuple(await self._guarded(deployment.remarks())) if isinstance(deployment, Remarks) else (),
         )
         return report
+
+    @property
+    def _place(self) -> str:
+        """What people call the place where it lives: one that was made without clusterhub has no profile."""
+        return self._plan.profile or self._plan.backend
 
     async def _observed(self) -> tuple[Sequence[Unit], Failure | None]:
         deployment = self._alive()
@@ -462,8 +467,7 @@ class AsyncCluster:
             raise
 
     def __repr__(self) -> str:
-        kind, profile = type(self).__name__, self._plan.profile
-        return f"<{kind} {self.name} on {profile}: {self._status.name}, {self._targets.now} workers>"
+        return f"<{type(self).__name__} {self.name} on {self._place}: {self._status.name}, {self._targets.now} workers>"
 
     def _repr_html_(self) -> str:
         if self._last_report is None or self._status is not Status.running:

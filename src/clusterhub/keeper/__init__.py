@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clusterhub.keeper.collecting import Finding, collect
     from clusterhub.keeper.ending import end
     from clusterhub.keeper.launch import Launch
-    from clusterhub.keeper.listing import ClusterInfo, Clusters, clusters
+    from clusterhub.keeper.listing import ClusterInfo, Clusters, clusters, recorded
     from clusterhub.keeper.remote import RemoteDeployment
     from clusterhub.spec import Workers
 
@@ -28,6 +28,7 @@ __all__ = [
     "end",
     "in_advance",
     "plan_of",
+    "recorded",
     "start",
 ]
 
@@ -95,6 +96,7 @@ _HOMES = {
     "ClusterInfo": "listing",
     "Clusters": "listing",
     "clusters": "listing",
+    "recorded": "listing",
 }
 
 

@@ -1,58 +1,112 @@
-"""Asks the backends whose clusters live elsewhere which of them there are: all at once, each with a time limit."""
+"""Asks the systems that clusters live in which of them there are: all at once, each with a time limit."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any
 
-from clusterhub.backend import Ref, SupportsAttach
-from clusterhub.errors import BackendUnavailable
-from clusterhub.registry import candidates
+from clusterhub.backend import Sighting, SupportsAttach
+from clusterhub.display.words import flat
 
 PATIENCE = 2.0
-"""Seconds that a backend may take: whoever lists clusters waits for the slowest."""
+"""Seconds that a system may take: whoever lists clusters waits for the slowest."""
 
 
-def discovered_refs(patience: float = PATIENCE) -> tuple[list[Ref], tuple[str, ...]]:
-    """What the installed backends know of, and a sentence for each that failed or did not answer within ``patience`` s."""
-    asked = _asked()
-    wait(asked.values(), patience)
-    refs: list[Ref] = []
+@dataclass(frozen=True)
+class System:
+    """A system that clusters live in and that knows of them: a backend, and what tells it which one is asked, and as whom."""
+
+    label: str
+    """What people call it: the profile that names it, or the backend."""
+    backend_name: str
+    backend: SupportsAttach
+    options: Any
+
+    def is_asked_as(self, other: System) -> bool:
+        """Whether the question to both is the same."""
+        return self.backend_name == other.backend_name and bool(self.options == other.options)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A living cluster, and the system that told of it."""
+
+    system: System
+    sighting: Sighting
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.sighting.ref.name
+
+    @property
+    def where(self) -> str:
+        """``pangeo (https://hub.example.org)``: what tells it from another one of that name."""
+        at = self.sighting.where
+        return f"{self.system.label} ({at})" if at and at != self.system.label else self.system.label
+
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` is what people, or its system itself, call it."""
+        return name in (self.name, self.sighting.own_name)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What lives elsewhere, each cluster once, and a sentence for each system that could not be asked."""
+
+    found: tuple[Found, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def called(self, name: str) -> list[Found]:
+        """Those of that name."""
+        return [one for one in self.found if one.is_called(name)]
+
+
+def look(systems: Sequence[System], patience: float = PATIENCE) -> Seen:
+    """What the systems tell within ``patience`` seconds. Blocks; raises nothing of what a system does wrong."""
+    asked = [(system, _under_way(system)) for system in systems]
+    wait([answer for _, answer in asked], patience)
+    found: list[Found] = []
     remarks = []
-    for name, answer in asked.items():
+    for system, answer in asked:
         if not answer.done():
-            remarks.append(f"{name} did not answer within {patience:g} s; its clusters are not listed")
+            remarks.append(f"{system.label} did not answer within {patience:g} s; its clusters are not listed")
         elif (error := answer.exception()) is not None:
-            remarks.append(f"{name} could not be asked for its clusters: {error}")
+            why = flat(str(error)) or type(error).__name__
+            remarks.append(f"{system.label} could not be asked for its clusters: {why}")
         else:
-            refs += answer.result()
-    return refs, tuple(remarks)
+            found += [Found(system, sighting) for sighting in answer.result()]
+    return Seen(tuple(_once_each(found)), tuple(remarks))
 
 
-def _asked() -> Mapping[str, Future[Sequence[Ref]]]:
-    """A question to each backend that can answer it, under way; one that cannot be loaded has no clusters to tell of."""
-    able: dict[str, SupportsAttach] = {}
-    for name, candidate in candidates().items():
-        try:
-            backend = candidate.load()
-        except BackendUnavailable:
-            continue  # `clusterhub backends` tells
-        if isinstance(backend, SupportsAttach) and backend.unusable() is None:
-            able[name] = backend
-    return {name: _under_way(backend) for name, backend in able.items()}
-
-
-def _under_way(backend: SupportsAttach) -> Future[Sequence[Ref]]:
+def _under_way(system: System) -> Future[Sequence[Sighting]]:
     """By a daemon: an executor's threads would be waited for at the interpreter's end, however long they hang."""
-    answer: Future[Sequence[Ref]] = Future()
+    answer: Future[Sequence[Sighting]] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(asyncio.run(backend.discover()))
+            answer.set_result(asyncio.run(_sightings(system)))
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises is told as its remark
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="clusterhub-discover", daemon=True).start()
     return answer
+
+
+async def _sightings(system: System) -> Sequence[Sighting]:
+    return await system.backend.discover(system.options)
+
+
+def _once_each(found: Iterable[Found]) -> Iterable[Found]:
+    """Two profiles can name one system, as with other defaults for new clusters: each cluster is told of once, by the system
+    that has the name of the cluster's own profile, if there is one."""
+    chosen: dict[str, Found] = {}
+    for one in found:
+        key = one.sighting.ref.model_dump_json()
+        if key not in chosen or one.system.label == one.sighting.profile:
+            chosen[key] = one
+    return chosen.values()

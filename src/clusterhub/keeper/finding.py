@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
 
 from clusterhub.errors import ClusterGone, ClusterhubError, ConfigError
 from clusterhub.keeper.record import Record
@@ -22,12 +23,17 @@ def living_record(store: Store, name: str) -> Record:
     return record
 
 
-def unknown(store: Store, name: str) -> ClusterhubError:
-    """The error for a name of which there is no record: what became of it, or which ones there are."""
+def unknown(store: Store, name: str, elsewhere: Iterable[str] = (), remarks: Sequence[str] = ()) -> ClusterhubError:
+    """The error for a name of which there is no record: what became of it, or which ones there are.
+
+    ``elsewhere`` are the names of clusters that are not written down here, ``remarks`` what could not be looked at.
+    """
     if ended := [record.end for record in store.ended(name) if record.end is not None]:
         when = ended[0].when.astimezone().strftime("%d %b %H:%M")
-        return ClusterGone(f"there is no cluster {name!r} any more: it ended at {when}, {ended[0].reason}")
-    names = store.names()
+        gone = f"there is no cluster {name!r} any more: it ended at {when}, {ended[0].reason}"
+        return ClusterGone("; ".join([gone, *remarks]))
+    names = sorted({*store.names(), *elsewhere})
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
-    return ConfigError.of(f"there is no cluster of that name; {hint}", origin="call", path=f"name = {name!r}")
+    said = "; ".join(["there is no cluster of that name", hint, *remarks])
+    return ConfigError.of(said, origin="call", path=f"name = {name!r}")

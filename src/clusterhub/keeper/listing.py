@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clusterhub.backend import Ref
 from clusterhub.display import Column, Table, age
 from clusterhub.errors import ClusterhubError
 from clusterhub.keeper.asking import waited_for
-from clusterhub.keeper.discovery import discovered_refs
+from clusterhub.keeper.discovery import Found, Seen
 from clusterhub.keeper.record import Record, Status, Unreadable
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.standing import Condition, standing
@@ -30,16 +29,19 @@ class ClusterInfo:
     reason: str
     """Why it is in a state that is not ``running``, and what to do."""
     kept: bool
-    connected: int
-    asked: int
-    pending: int
-    failed: int
+    connected: int | None
+    """Workers; None where that is not known, as with the next three."""
+    asked: int | None
+    pending: int | None
+    failed: int | None
     created: datetime | None
     idle_since: datetime | None
     ends: datetime | None
     host: str
     taken: datetime | None
-    """When its keeper last told of it."""
+    """When its keeper last told of it; None for one that never did, or that lives elsewhere."""
+    own_name: str = ""
+    """What the system that it lives in calls it, where that is another name."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data that ``json.dumps`` takes."""
@@ -79,11 +81,10 @@ class Clusters(Sequence[ClusterInfo]):
             return "-" if moment is None else age(moment, self.taken)
 
         ends = "-" if info.ends is None else f"in {age(self.taken, info.ends)}"
-        known = info.taken is not None
-        workers = f"{info.connected}/{info.asked}" if known else "-"
-        pending = str(info.pending) if known else "-"
+        counts = ["-" if number is None else str(number) for number in (info.connected, info.asked, info.pending)]
+        workers = "-" if info.connected is None and info.asked is None else f"{counts[0]}/{counts[1]}"
         return (
-            info.name, info.profile, info.backend, info.state, workers, pending,
+            info.name, info.profile, info.backend, info.state, workers, counts[2],
             since(info.created), since(info.idle_since), ends, info.host or "-", info.reason,
         )  # fmt: skip
 
@@ -100,14 +101,19 @@ def _colour(state: str) -> str:
     return {"running": "ok", "dead": "fail", "unreadable": "fail"}.get(state, "warn")
 
 
-def clusters() -> Clusters:
-    """Every cluster of this user: those written down in this home, the dead and the doubtful included, and those that the
-    backends know whose clusters live elsewhere. Each backend is asked at the same time, and has two seconds.
-    """
+def clusters(look: Callable[[], Seen] = Seen) -> Clusters:
+    """Every cluster of this user: those written down in this home, the dead and the doubtful included, and those that
+    ``look`` tells of, which live elsewhere."""
+    infos = recorded()
+    seen = look()
+    infos += map(_elsewhere, seen.found)
+    return Clusters(tuple(sorted(infos, key=lambda info: info.name)), datetime.now(UTC), seen.remarks)
+
+
+def recorded() -> list[ClusterInfo]:
+    """Those written down in this home, read from files alone."""
     store = Store.here()
-    infos = [info for name in store.names() if (info := _info(store, name)) is not None]
-    found, remarks = discovered({info.name for info in infos})
-    return Clusters(tuple(sorted([*infos, *found], key=lambda info: info.name)), datetime.now(UTC), remarks)
+    return [info for name in store.names() if (info := _info(store, name)) is not None]
 
 
 def _info(store: Store, name: str) -> ClusterInfo | None:
@@ -115,7 +121,7 @@ def _info(store: Store, name: str) -> ClusterInfo | None:
         record = store.read(name)
     except Unreadable as error:
         return ClusterInfo(
-            name, "-", "-", "unreadable", str(error), kept=False, connected=0, asked=0, pending=0, failed=0,
+            name, "-", "-", "unreadable", str(error), kept=False, connected=None, asked=None, pending=None, failed=None,
             created=None, idle_since=None, ends=None, host="", taken=None,
         )  # fmt: skip
     except (ClusterhubError, LookupError):
@@ -130,10 +136,10 @@ def _info(store: Store, name: str) -> ClusterInfo | None:
         state=state,
         reason=reason,
         kept=record.kept,
-        connected=0 if dead or status is None else status.connected,
-        asked=0 if status is None else status.asked,
-        pending=0 if status is None else status.pending,
-        failed=0 if status is None else status.failed,
+        connected=None if status is None else 0 if dead else status.connected,
+        asked=None if status is None else status.asked,
+        pending=None if status is None else status.pending,
+        failed=None if status is None else status.failed,
         created=record.created,
         idle_since=None if dead or status is None else status.idle_since,
         ends=None if dead or status is None else status.ends,
@@ -162,15 +168,27 @@ def _state(store: Store, record: Record, status: Status | None) -> tuple[str, st
     return "running", status.note
 
 
-def discovered(known: Collection[str]) -> tuple[list[ClusterInfo], tuple[str, ...]]:
-    """The clusters that backends tell of and that are not ``known``, and what is to be said of those that did not answer."""
-    refs, remarks = discovered_refs()
-    return [_elsewhere(ref) for ref in refs if ref.name not in known], remarks
-
-
-def _elsewhere(ref: Ref) -> ClusterInfo:
-    """One of which only its backend knows."""
+def _elsewhere(found: Found) -> ClusterInfo:
+    """One of which its system tells."""
+    seen = found.sighting
+    asked = None if seen.target is None else seen.target.minimum
+    if seen.target is not None and seen.target.adapts:  # what is wanted just now, its system knows
+        asked = max(seen.target.minimum, seen.connected or 0)
     return ClusterInfo(
-        ref.name, "-", ref.backend, "running", "", kept=False, connected=0, asked=0, pending=0, failed=0,
-        created=None, idle_since=None, ends=None, host="", taken=None,
-    )  # fmt: skip
+        name=found.name,
+        profile=seen.profile or "-",
+        backend=seen.ref.backend,
+        state=seen.state,
+        reason=seen.reason,
+        kept=seen.kept,
+        connected=seen.connected,
+        asked=asked,
+        pending=None,
+        failed=None,
+        created=seen.created,
+        idle_since=None,
+        ends=None,
+        host=seen.where or found.system.label,
+        taken=None,
+        own_name=seen.own_name,
+    )

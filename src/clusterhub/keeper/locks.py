@@ -62,10 +62,15 @@ def locked_file(path: Path, timeout: float) -> Iterator[None]:
 
 def _is_held(path: Path, timeout: float) -> WaitTimeout:
     fallback = path.with_suffix(".holder")
-    holder = _holder(fallback) or _holder(path)
-    who = str(holder.process) if holder else "another process"
     advice = f"; if it is gone, remove {fallback}" if fallback.exists() else ""
+    who = holder_of(path)
     return WaitTimeout(f"{path.stem} is being started or ended by {who}, for longer than {timeout:g} s{advice}")
+
+
+def holder_of(path: Path) -> str:
+    """Who holds the lock, as far as that can be told."""
+    holder = _holder(path.with_suffix(".holder")) or _holder(path)
+    return str(holder.process) if holder else "another process"
 
 
 def _holder(path: Path) -> _Holder | None:

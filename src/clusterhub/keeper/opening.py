@@ -20,6 +20,7 @@ from clusterhub.keeper.asking import waited_for
 from clusterhub.keeper.collecting import clear
 from clusterhub.keeper.finding import living_record, unknown
 from clusterhub.keeper.identity import Life, Process, end
+from clusterhub.keeper.joining import joined
 from clusterhub.keeper.launch import Launch
 from clusterhub.keeper.reaching import first_to_answer, is_loopback
 from clusterhub.keeper.record import End, Record
@@ -83,7 +84,7 @@ async def start(
                 await asyncio.sleep(POLL)  # it ends just now, and its name is free in a moment
                 continue
             raise
-        return await _joined(deployment, kept, target)
+        return await joined(deployment, kept, target)
 
 
 async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:
@@ -259,19 +260,3 @@ async def _when_ready(store: Store, record: Record, tell: Tell = _silent) -> Rec
         if newer.uid != record.uid:
             return None
         record = newer
-
-
-async def _joined(deployment: RemoteDeployment, kept: bool, target: Workers | None) -> RemoteDeployment:
-    try:
-        await deployment.hold()
-        if kept and not deployment.kept:
-            await deployment.keep()
-        if target is not None and target != deployment.target:
-            if target.adapts:
-                await deployment.adapt(target.minimum, target.maximum)
-            else:
-                await deployment.scale(target.minimum)
-    except BaseException:
-        await deployment.close(shutdown=False)
-        raise
-    return deployment

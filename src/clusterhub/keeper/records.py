@@ -27,7 +27,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from clusterhub.errors import ClusterhubError, ConfigError
-from clusterhub.keeper.locks import locked_file
+from clusterhub.keeper.locks import holder_of, locked_file
 from clusterhub.keeper.private import (
     ELSEWHERE,
     make_own,
@@ -167,6 +167,10 @@ class Store:
         self.folder(name)
         with locked_file(self._own("locks") / f"{name}.lock", timeout):
             yield
+
+    def holder(self, name: str) -> str:
+        """Who starts or ends ``name`` just now: ``process 71 on hal-login2``."""
+        return holder_of(self._own("locks") / f"{name}.lock")
 
     def claim(self, record: Record) -> None:
         """Write the first record of a cluster, if its name is free; of all who try at once exactly one does.

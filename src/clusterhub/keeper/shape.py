@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from clusterhub.backend import Plan
 from clusterhub.errors import ConfigError, Problem
-from clusterhub.keeper.record import Record
 from clusterhub.keeper.wire import without_secrets
 
 NO_SHAPE = ("backend", "description", "hosts", "workers", "lifecycle", "limits", "required", "support")
 """Keys of a spec that say nothing of what the workers are like; the number of workers is a target, and may change."""
 
 
-def refuse_another_shape(plan: Plan[Any], record: Record) -> None:
-    """Raise ConfigError, with every difference, where the cluster of ``record`` is not what ``plan`` would be."""
-    name = record.name
+class Living(Protocol):
+    """What is known of a living cluster: its record, where it has one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """What it was to be, as JSON data without secrets."""
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """The same of one that is not written down here."""
+
+    name: str
+    profile: str
+    backend: str
+    plan: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, plan: Plan[Any]) -> Unrecorded:
+        """The cluster that was started from ``plan``."""
+        return cls(plan.name, plan.profile, plan.backend, without_secrets(plan))
+
+
+def refuse_another_shape(plan: Plan[Any], living: Living) -> None:
+    """Raise ConfigError, with every difference, where the ``living`` cluster is not what ``plan`` would be."""
+    name = living.name
     way_out = f"clusterhub.attach({name!r}) takes it as it is; another name= makes another"
-    if plan.backend != record.backend or plan.profile != record.profile:
-        raise ConfigError(
-            Problem("call", "profile", f"{name} runs on {record.profile}; {way_out}", plan.profile or plan.backend)
-        )
-    asked, living = dict(_shape(without_secrets(plan))), dict(_shape(record.plan))
+    if plan.backend != living.backend or plan.profile != living.profile:
+        where = f"runs on {living.profile}" if living.profile else f"was made on {living.backend} without clusterhub"
+        raise ConfigError(Problem("call", "profile", f"{name} {where}; {way_out}", plan.profile or plan.backend))
+    asked, has = dict(_shape(without_secrets(plan))), dict(_shape(living.plan))
     problems = [
-        _difference(path, asked.get(path), living.get(path), f"; {way_out}", name)
-        for path in sorted(asked.keys() | living.keys())
-        if asked.get(path) != living.get(path)
+        _difference(path, asked.get(path), has.get(path), f"; {way_out}", name)
+        for path in sorted(asked.keys() | has.keys())
+        if asked.get(path) != has.get(path)
     ]
     if problems:
         raise ConfigError(problems, subject=f"cluster {name}" if len(problems) > 1 else "")

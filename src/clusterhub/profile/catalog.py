@@ -118,7 +118,7 @@ class Catalog:
 
     def _not_on_a_login_node(self, system: str) -> str:
         article = "an" if system in ("LSF", "OAR", "SGE", "HTCondor") else "a"
-        remote = [name for name in self.profiles if self._says_backend(name) not in (None, "local")]
+        remote = [name for name in self.profiles if self.says_backend(name) not in (None, "local")]
         usable = [name for name in remote if here.matches_here(self.hosts(name))]
         choice = listed(usable) if usable else "there is none yet, clusterhub init writes a file to start from"
         return (
@@ -126,7 +126,7 @@ class Catalog:
             " say connect('local') if you mean it"
         )
 
-    def _says_backend(self, name: str) -> object:
+    def says_backend(self, name: str) -> object:
         said: object = None
         for part in self.lineage(name).parts:
             if (node := part.get("backend")) is not None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
-from clusterhub import ClusterGone, ClusterSpec, Deployment, Document, Feature, Frozen, Plan, Ref
+from clusterhub import ClusterGone, ClusterSpec, Document, Feature, Frozen, Plan, Ref, Sighting, Standalone
 from clusterhub.backend import Backend
 
 if TYPE_CHECKING:
-    from simulated_queue.deployment import SimulatedDeployment
+    from simulated_queue.cluster import SimulatedCluster
 
 Fault = Literal["none", "bad-python", "never-connects", "rejects", "holds"]
 
@@ -20,6 +20,8 @@ Fault = Literal["none", "bad-python", "never-connects", "rejects", "holds"]
 class SimulatedOptions(Frozen):
     """The simulated queue's own words."""
 
+    site: str = "here"
+    """Which of several systems it is."""
     queue: str = "short"
     """The queue that jobs go to."""
     account: str | None = None
@@ -69,29 +71,33 @@ class SimulatedBackend(Backend[SimulatedOptions]):
             documents=(Document(title="job script", text=script, language="bash"),),
         )
 
-    async def start(self, plan: Plan[SimulatedOptions]) -> Deployment:
-        """A scheduler here, jobs in the queue."""
+    async def start(self, plan: Plan[SimulatedOptions]) -> Standalone:
+        """A scheduler in the system, and jobs in its queue."""
         from simulated_queue.deployment import SimulatedDeployment
 
         return await SimulatedDeployment.start(plan)
 
-    async def attach(self, ref: Ref) -> Deployment:
-        """The same cluster once more: it lives in this process."""
-        from simulated_queue.deployment import LIVING
+    async def attach(self, ref: Ref, options: SimulatedOptions) -> Standalone:
+        """The same cluster once more."""
+        from simulated_queue.deployment import SimulatedDeployment
+        from simulated_queue.system import LIVING
 
-        if ref.name not in LIVING:
+        cluster = LIVING.get(str(ref.data.get("id")))
+        if cluster is None or cluster.closed or cluster.plan.options.site != options.site:
             raise ClusterGone(f"there is no simulated cluster {ref.name}")
-        return LIVING[ref.name].shared()
+        return SimulatedDeployment(cluster)
 
-    async def discover(self) -> Sequence[Ref]:
-        """All that live in this process."""
-        from simulated_queue.deployment import LIVING
+    async def discover(self, options: SimulatedOptions) -> Sequence[Sighting]:
+        """All that live at one site."""
+        from simulated_queue.system import LIVING
 
-        return [deployment.ref for deployment in LIVING.values()]
+        living = [cluster for cluster in LIVING.values() if not cluster.closed]
+        return [cluster.sighting for cluster in living if cluster.plan.options.site == options.site]
 
 
-def deployment_of(cluster: Any) -> SimulatedDeployment:
-    """The deployment behind a cluster, for tests that need to break something."""
-    from simulated_queue.deployment import LIVING
+def cluster_of(facade: Any) -> SimulatedCluster:
+    """The cluster behind a facade, for tests that need to break something."""
+    from simulated_queue.system import LIVING
 
-    return LIVING[cluster.name]
+    (found,) = [cluster for cluster in LIVING.values() if cluster.scheduler_address == facade.scheduler_address]
+    return found

@@ -53,7 +53,7 @@ def test_an_unnamed_cluster_of_any_profile_has_a_name_that_every_system_takes(ho
 
 def test_keeping_a_cluster_is_refused_rather_than_ignored():
     with pytest.raises(Unsupported, match="leave keep out"):
-        clusterhub.connect("simulated", keep=True)
+        clusterhub.connect("opaque", keep=True)
 
 
 def test_a_whole_spec_is_taken_too():

@@ -19,6 +19,8 @@ from clusterhub.backend import (
     NoOptions,
     Plan,
     Ref,
+    Sighting,
+    Standalone,
     SupportsAttach,
     Unit,
     UnitState,
@@ -54,10 +56,10 @@ class Plain(Backend[Options]):
 
 
 class Attachable(Plain):
-    async def attach(self, ref: Ref) -> Deployment:
+    async def attach(self, ref: Ref, options: Options) -> Standalone:
         raise NotImplementedError
 
-    async def discover(self) -> list[Ref]:
+    async def discover(self, options: Options) -> list[Sighting]:
         return []
 
 

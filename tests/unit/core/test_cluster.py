@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from distributed.core import Status
-from simulated_queue import deployment_of
+from simulated_queue import ask, cluster_of
 
 import clusterhub
 from clusterhub.backend import Leaf, NoOptions, Plan, Unit, UnitState
@@ -445,10 +445,10 @@ def test_a_failures_cause_names_the_place_in_the_config(home):
 def test_a_node_that_fails_loses_its_workers_and_they_are_replaced():
     with simulated() as cluster:
         cluster.wait(timeout=20, display=silent())
-        deployment = deployment_of(cluster)
-        first = deployment.queue.listing()[0].id
+        queue = cluster_of(cluster).queue
+        first = queue.listing()[0].id
         with cluster.get_client(set_as_default=False):
-            asyncio.run_coroutine_threadsafe(deployment.queue.kill(first), cluster.loop.asyncio_loop).result(20)
+            ask(queue.kill(first)).result(20)
         eventually(lambda: cluster.report().connected == 2)
         assert first not in {unit.name for unit in cluster.units()}
 
@@ -456,11 +456,11 @@ def test_a_node_that_fails_loses_its_workers_and_they_are_replaced():
 def test_a_lost_job_that_cannot_be_replaced_yet_is_told_with_its_reason():
     with simulated() as cluster:
         cluster.wait(timeout=20, display=silent())
-        queue = deployment_of(cluster).queue
+        queue = cluster_of(cluster).queue
         queue.fault = "rejects"
         first = queue.listing()[0].id
-        eventually(lambda: first in deployment_of(cluster)._came)
-        asyncio.run_coroutine_threadsafe(queue.kill(first), cluster.loop.asyncio_loop).result(20)
+        eventually(lambda: first in cluster_of(cluster)._came)
+        ask(queue.kill(first)).result(20)
         (lost,) = [unit for unit in cluster.units() if unit.name == first]
         assert (lost.state, lost.reason, lost.source) == (UnitState.LOST, "its node failed", "node failure")
 
@@ -477,7 +477,7 @@ def test_a_refused_submission_is_tried_again_when_the_target_is_said_again():
     with simulated(simulated={"fault": "rejects"}) as cluster:
         with pytest.raises(WorkersFailed):
             cluster.wait(timeout=20, display=silent())
-        deployment_of(cluster).queue.fault = "none"
+        cluster_of(cluster).queue.fault = "none"
         cluster.scale(1)
         cluster.wait(timeout=20, display=silent())
         assert cluster.report().failure is None
@@ -495,7 +495,7 @@ def test_a_full_queue_is_a_state_and_not_an_error():
 def test_places_in_a_full_queue_are_filled_as_they_free():
     with simulated(workers=4, simulated={"limit": 2}) as cluster:
         cluster.wait(2, timeout=20, display=silent())
-        deployment_of(cluster).queue.limit = 4
+        cluster_of(cluster).queue.limit = 4
         cluster.wait(timeout=20, display=silent())
         assert cluster.report().connected == 4
 
@@ -503,7 +503,7 @@ def test_places_in_a_full_queue_are_filled_as_they_free():
 def test_many_jobs_are_one_submission():
     with simulated(workers=8, job={"workers_per_job": 2}) as cluster:
         cluster.wait(timeout=20, display=silent())
-        queue = deployment_of(cluster).queue
+        queue = cluster_of(cluster).queue
         assert (queue.submissions, len(queue.jobs)) == (1, 4)
 
 
@@ -570,9 +570,15 @@ def test_an_exception_inside_closes_the_cluster_and_passes():
 def test_a_closed_cluster_says_so():
     with simulated(workers=0) as cluster:
         pass
-    for ask in (cluster.report, cluster.units, cluster.logs, lambda: cluster.scale(1), lambda: cluster.wait(timeout=1)):
+    for told in (
+        cluster.report,
+        cluster.units,
+        cluster.logs,
+        lambda: cluster.scale(1),
+        lambda: cluster.wait(timeout=1),
+    ):
         with pytest.raises(ClusterGone, match="connect again"):
-            ask()
+            told()
 
 
 def test_asking_for_more_than_the_profile_allows_is_refused_with_its_place(home):
