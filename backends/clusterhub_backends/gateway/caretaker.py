@@ -316,5 +316,17 @@ class Caretaker(SchedulerPlugin):  # type: ignore[misc]  # distributed carries n
         self.log.warning("clusterhub: this cluster ends: %s", reason)
         for comm in list(self._watchers):
             await self._tell(comm, {"ends": reason})
-        await self._service.gateway.shutdown()
+        await self._end_by_the_gateway()
         self._ending = reason
+
+    async def _end_by_the_gateway(self) -> None:
+        from tornado.httpclient import HTTPClientError
+
+        try:
+            await self._service.gateway.shutdown()
+        except HTTPClientError as error:
+            if error.code not in (401, 403, 404):
+                raise
+            # It was started anew, and has forgotten this cluster: nobody else would ever end it.
+            self.log.warning("clusterhub: the gateway does not know this cluster any more (%s)", error)
+            self._tasks.add(asyncio.ensure_future(self.scheduler.close()))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusterhub import BackendUnavailable, ClusterGone, ClusterhubError, SubmitRejected
@@ -171,11 +173,7 @@ class Server:
     def _insecure(self, error: Exception) -> str:
         reason = getattr(getattr(error, "certificate_error", None), "verify_message", "") or str(error)
         own = isinstance(getattr(error, "certificate_error", None), ssl.SSLCertVerificationError)
-        help_ = (
-            "an authority of your site can be added with SSL_CERT_FILE=/path/to/ca.pem"
-            if own
-            else "see gateway.address"
-        )
+        help_ = "an authority of your site's own is named by gateway.ca_file" if own else "see gateway.address"
         return f"the gateway at {self.address} cannot be trusted: {reason}; {help_}"
 
     def _silent(self, error: Exception) -> str:
@@ -206,7 +204,7 @@ def _gateway(options: GatewayOptions) -> Gateway:
 
     # Everything is said here, so that no dask config of this process is a second, unseen source.
     with dask.config.set({"gateway.http-client.proxy": options.http_proxy}):
-        return Gateway(
+        gateway = Gateway(
             address=options.address,
             proxy_address=options.proxy_address
             if options.proxy_address is not None
@@ -215,6 +213,18 @@ def _gateway(options: GatewayOptions) -> Gateway:
             auth=_auth(options.auth),
             asynchronous=True,
         )
+    if options.ca_file is not None:
+        # aiohttp makes its own context when it is imported: SSL_CERT_FILE, set later, would say nothing to it.
+        gateway._request_kwargs["ssl"] = _trusting(options.ca_file)
+    return gateway
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    path = Path(os.path.expandvars(ca_file)).expanduser()
+    try:
+        return ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError) as error:
+        raise BackendUnavailable(f"gateway.ca_file names {path}, which is no file of certificates: {error}") from error
 
 
 def _same_place(address: str) -> str:
