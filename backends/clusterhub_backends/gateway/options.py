@@ -148,8 +148,6 @@ class GatewayOptions(Frozen):
     auth: Auth = Auth()
     ca_file: Annotated[Name, Field(examples=["/etc/ssl/site-ca.pem"])] | None = None
     """The certificates to trust for ``https``, where the gateway's is signed by an authority of the site's own."""
-    ca_file: Annotated[Name, Field(examples=["/etc/ssl/site-ca.pem"])] | None = None
-    """The certificates to trust for ``https``, where the gateway's is signed by an authority of the site's own."""
     http_proxy: Annotated[bool | str, Field(examples=[False])] = True
     """Whether ``HTTP_PROXY`` and the like are minded, or the address of a proxy to use."""
     image: Annotated[Name, Field(examples=["pangeo/pangeo-notebook:2026.11.01"])] | None = None
