@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusterhub import ClusterSpec, Unsupported
+from clusterhub import ClusterSpec, Duration, Unsupported
 from clusterhub.profile.secrets import HIDDEN, is_secret_name
 from clusterhub_backends.gateway.offers import NotOffered, Offer
 from clusterhub_backends.gateway.options import GatewayOptions, Mapped, Wish
@@ -27,6 +27,10 @@ _KINDS: Mapping[Wish, frozenset[str]] = {
     "gateway.image": frozenset({"string", "select"}),
 }
 _NUMBERS = frozenset({"int", "float", "select", "string"})
+
+
+LATER = 60
+"""Seconds by which the gateway may come after the caretaker, which tells why the cluster ended."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Wishes:
         if idle == "never" or mapped is None or mapped.option in sent or offers[mapped.option].default:
             return sent
         try:
-            return {**sent, mapped.option: offers[mapped.option].seconds(idle, mapped.unit)}
+            return {**sent, mapped.option: offers[mapped.option].seconds(Duration(idle + LATER), mapped.unit)}
         except NotOffered:
             return sent  # out of its range, and only a second net
 
