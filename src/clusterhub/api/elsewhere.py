@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clusterhub.backend import Backend, Holdable, NoOptions, Plan, Standalone, SupportsAttach
+from clusterhub.backend import Backend, Holdable, NoOptions, Plan, Standalone, SupportsAttach, refuse_unsupported
 from clusterhub.display import age
 from clusterhub.display.words import counted, flat
 from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError
@@ -91,6 +91,7 @@ def system_of(kind: OfKind) -> System:
         if reason := backend.unusable():
             raise BackendUnavailable(reason)
         backend.load()
+        refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)  # it may lack its address
     except ClusterhubError:
         raise
     except Exception as error:  # a plugin may fail in any way; the other systems are asked

@@ -47,7 +47,7 @@ class Resolved:
         for path, value in _values(self.spec, self.options, self.backend.name):
             dotted = ".".join(path)
             origin = self.origins.get(dotted, DEFAULT)
-            text = HIDDEN if value is not None and self._is_secret(path) else self._text(dotted, value)
+            text = HIDDEN if value not in (None, {}) and self._is_secret(path) else self._text(dotted, value)
             found.append(Leaf(dotted, text, origin, _is_default(origin)))
         return found
 

@@ -12,7 +12,9 @@ _SECRET_WORDS = (
     "auth_key", "signing_key", "session_key", "license_key", "cookie",
 )  # fmt: skip
 # Names that hold such a word and no secret: where one lies, how long it lives, whether it is wanted.
-_HARMLESS = re.compile(r"(_(file|path|dir|directory|url|ttl|timeout|name|type|class)s?|^(use|with|require)_\w+)$")
+_HARMLESS = re.compile(
+    r"(_(file|path|dir|directory|url|ttl|timeout|name|type|class|variable)s?|^(use|with|require)_\w+)$"
+)
 
 _URL = re.compile(
     r"(?P<scheme>(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<who>[^/\s@:'\"]*):(?P<password>[^/\s'\"]+)@"

@@ -1,42 +1,68 @@
-"""A gateway keeps the contract, on the real server, whether that keeps its clusters in memory or in a database."""
+"""A gateway keeps the contract, on the real server: with its clusters in memory, and in a database, where it is killed and
+started again in the middle of every cluster's life."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from clusterhub.cluster import Cluster
+from clusterhub.errors import ClusterGone
 from clusterhub.testing import BackendConformance
 from labs.gateway.lab import Gateway
-
-SMALL = {"worker": {"cores": 1, "memory": "512 MiB"}}
-
-
-@pytest.fixture(scope="module", params=["memory", "sqlite"])
-def served(request: pytest.FixtureRequest, gateways: Callable[..., Gateway]) -> Gateway:
-    return gateways(database=request.param)
+from live.gateway.conftest import used
+from live.gateway.stories import SMALL
 
 
-@pytest.fixture
-def system(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    for name, value in served.environment().items():
-        monkeypatch.setenv(name, value)
-    return served
+class OnAGateway(BackendConformance):
+    """The suite on a server of the lab's."""
 
-
-class TestGateway(BackendConformance):
     backend = "gateway"
-    overrides = SMALL
-    broken = {"gateway": {"options": {"profile": "broken-worker"}}}
     timeout = 90.0
     gateway: Gateway
 
-    @pytest.fixture(autouse=True)
-    def _on(self, system: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        type(self).overrides = {**SMALL, "gateway": system.table()}
-        type(self).broken = {"gateway": {**system.table(), "options": {"profile": "broken-worker"}}}
-        self.gateway = system
-
     def lose_worker(self, cluster: Cluster) -> None:
-        self.gateway.kill_worker(self.gateway.clusters()[0])
+        self.gateway.kill_worker(str(cluster.scheduler_address).rpartition("/")[2])
+
+    def use(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gateway = used(gateway, monkeypatch)
+        kind = type(self)
+        kind.overrides = {"worker": SMALL, "gateway": gateway.table()}
+        kind.broken = {"gateway": {**gateway.table(), "options": {"profile": "broken-worker"}}}
+
+
+class TestInMemory(OnAGateway):
+    @pytest.fixture(autouse=True)
+    def _served(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use(gateway, monkeypatch)
+
+
+class TestRestartedInMidLife(OnAGateway):
+    @pytest.fixture(scope="class")
+    def durable(self, gateways: Callable[..., Gateway]) -> Gateway:
+        return gateways(database="sqlite")
+
+    @pytest.fixture(autouse=True)
+    def _served(self, durable: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use(durable, monkeypatch)
+
+    @contextmanager
+    def unwaited(self, **overrides: Any) -> Iterator[Cluster]:
+        with super().unwaited(**overrides) as cluster:
+            self.gateway.kill()
+            self.gateway.start()
+            self.eventually("it answers again", lambda: _answers(cluster))
+            yield cluster
+
+
+def _answers(cluster: Cluster) -> bool:
+    try:
+        cluster.report()
+    except ClusterGone as gone:
+        if gone.final:
+            raise
+        return False
+    return True
