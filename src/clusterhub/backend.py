@@ -504,6 +504,14 @@ class SupportsAttach(Protocol):
 
 
 @runtime_checkable
+class SupportsEnd(Protocol):
+    """A backend that can end a cluster which nobody can attach to yet, or any more: that only starts, or does not answer."""
+
+    async def end(self, ref: Ref, options: Any) -> None:
+        """End the cluster behind ``ref``, and return when all of it has ended. Idempotent."""
+
+
+@runtime_checkable
 class SupportsCleanup(Protocol):
     """A backend whose units can outlive a keeper that was killed."""
 

@@ -14,11 +14,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clusterhub.backend import Backend, Holdable, NoOptions, Plan, Standalone, SupportsAttach, refuse_unsupported
+from clusterhub.backend import (
+    Backend,
+    Holdable,
+    NoOptions,
+    Plan,
+    Standalone,
+    SupportsAttach,
+    SupportsEnd,
+    refuse_unsupported,
+)
 from clusterhub.display import age
 from clusterhub.display.words import counted, flat
 from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError
 from clusterhub.keeper.discovery import Found, Seen, System, look
+from clusterhub.keeper.ending import NotEnded, what_goes
 from clusterhub.keeper.finding import unknown
 from clusterhub.keeper.records import Store
 from clusterhub.profile.kinds import OfKind, of_backends
@@ -136,20 +146,7 @@ class Sought:
 
     async def attach(self, hold: bool = False) -> Standalone:
         """The living cluster. Waits for one that is only starting. Raises as :meth:`found`."""
-        found = await settled(await asyncio.to_thread(self.found))
-        deployment = await found.system.backend.attach(found.sighting.ref, found.system.options)
-        if hold and isinstance(deployment, Holdable):
-            try:
-                await deployment.hold()
-            except BaseException:
-                await deployment.close(shutdown=False)
-                raise
-        return deployment
-
-    @property
-    def plan(self) -> Plan[NoOptions]:
-        """What stands for its plan until it is attached to."""
-        return Plan(name=self.name, backend="", spec=ClusterSpec(), options=NoOptions())
+        return await attached(await asyncio.to_thread(self.found), hold)
 
     def _unknown(self, seen: Seen) -> ClusterhubError:
         return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks)
@@ -161,6 +158,49 @@ def sought(name: str, otherwise: ClusterhubError) -> Sought | None:
         return None
     asked = systems()
     return Sought(name, asked, otherwise) if asked.known or asked.remarks else None
+
+
+async def attached(found: Found, hold: bool = False) -> Standalone:
+    """The cluster once it has started, with ``hold`` held by this process. Raises ClusterGone for one that ends."""
+    found = await settled(found)
+    deployment = await found.system.backend.attach(found.sighting.ref, found.system.options)
+    if hold and isinstance(deployment, Holdable):
+        try:
+            await deployment.hold()
+        except BaseException:
+            await deployment.close(shutdown=False)
+            raise
+    return deployment
+
+
+def stand_in(name: str, backend: str = "") -> Plan[NoOptions]:
+    """What stands for the plan of a cluster until it is attached to."""
+    return Plan(name=name, backend=backend, spec=ClusterSpec(), options=NoOptions())
+
+
+async def end(found: Found) -> str:
+    """End the cluster, in whatever state it is, and return one sentence on what was done, once all of it has ended.
+
+    Raises ClusterhubError where its system cannot be made to.
+    """
+    name, system, ref = found.name, found.system, found.sighting.ref
+    state, trouble = found.sighting.state, ""
+    if state == "running":
+        try:
+            deployment = await system.backend.attach(ref, system.options)
+        except ClusterGone as gone:
+            if gone.final:
+                return f"{name} had ended already"
+            trouble = str(gone)
+        else:
+            went = await what_goes(deployment)
+            await deployment.close()
+            return f"{name} has ended{went}"
+    if not isinstance(system.backend, SupportsEnd):
+        why = trouble or f"it is {state} on {found.where}, and can be ended once it runs"
+        raise NotEnded(f"{name} was not ended: {why}")
+    await system.backend.end(ref, system.options)
+    return f"{name} has ended; " + (f"it did not answer ({trouble})" if trouble else f"it was {state}")
 
 
 def only(name: str, fitting: Sequence[Found]) -> Found:

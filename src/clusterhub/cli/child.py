@@ -68,13 +68,20 @@ def _require_file(path: str) -> None:
         raise CannotExecute(f"there is no {path}", NOT_FOUND)
 
 
+DASKS_OWN = ("tcp", "tls", "ucx", "ucxx", "ws", "wss")
+"""Schemes of addresses that every Dask knows: others need a library to be imported that a script knows nothing of."""
+
+
 @contextmanager
-def address_variables(address: str, security: Any) -> Iterator[dict[str, str]]:
-    """The variables by which a bare ``Client()`` finds the cluster and is let in.
+def address_variables(name: str, address: str, security: Any) -> Iterator[dict[str, str]]:
+    """The variables by which a bare ``Client()`` finds the cluster called ``name`` and is let in.
 
     They name files and hold no secret: keys that exist only in memory (``Security.temporary``) are written to a folder
-    of mode 0700 that is gone afterwards.
+    of mode 0700 that is gone afterwards. Behind a gateway it is found by its name, at which what is needed is loaded.
     """
+    if address.partition("://")[0] not in DASKS_OWN:
+        yield {ADDRESS: f"hub://{name}"}
+        return
     with TemporaryDirectory(prefix="clusterhub-") as folder:
         variables = {ADDRESS: address}
         for field, variable in TLS.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -13,7 +14,7 @@ from . import outcome
 from .names import complete_name
 from .options import debug_option, json_option
 from .outcome import FAILURE, Mistake
-from .output import say, say_json, say_marked, say_table
+from .output import say, say_json, say_marked, say_table, tell_line
 
 
 @click.command(short_help="End clusters.")
@@ -25,40 +26,59 @@ def down(names: tuple[str, ...], everything: bool, yes: bool) -> int:
     """End clusters N, with all that they started, and say what was ended.
 
     Of one that died, what is left is removed. One that cannot be ended from here is told apart, and the exit code is 1.
+    --all leaves alone what was made without clusterhub, in a system where clusters live elsewhere: it ends by its name.
     """
     if everything == bool(names):
         raise click.UsageError(
             "--all ends every cluster, and takes no names" if names else "name a cluster, or say --all"
         )
-    chosen = list(dict.fromkeys(names)) if names else _all(yes)
-    codes = [_ended(name) for name in chosen]
+    from clusterhub.api.attaching import end
+
+    chosen = [(name, partial(end, name)) for name in dict.fromkeys(names)] if names else _all(yes)
+    codes = [_ended(name, end_it) for name, end_it in chosen]
     return max(codes, default=0)
 
 
-def _all(yes: bool) -> list[str]:
+Chosen = Sequence[tuple[str, Callable[[], str]]]
+"""Each cluster as it is told of, and how it is ended."""
+
+
+def _all(yes: bool) -> Chosen:
+    """All that clusterhub made; none where that is not wanted after all."""
+    from clusterhub.api.attaching import all_elsewhere
     from clusterhub.display.words import counted
-    from clusterhub.keeper.records import Store
-
-    names = Store.here().names()
-    if not names:
-        say("no clusters live")
-    elif not yes:
-        question = f"end {counted(len(names), 'cluster')} ({', '.join(names)})?"
-        if not sys.stdin.isatty():
-            raise Mistake(f"{question} add --yes")
-        if not click.confirm(question, err=True):
-            say("nothing was ended")
-            return []
-    return names
-
-
-def _ended(name: str) -> int:
-    """End one and say so; its part in the exit code. What goes wrong with it must not keep the next from its end."""
     from clusterhub.keeper import end
     from clusterhub.keeper.records import Store
 
+    ours, others, remarks = all_elsewhere()
+    chosen: Chosen = [
+        *((name, partial(end, name)) for name in Store.here().names()),
+        *((f"{at.found.name} on {at.found.where}", at.end) for at in ours),
+    ]
+    for remark in remarks:
+        tell_line(f"! {remark}")
+    left = ", ".join(f"{at.found.name} on {at.found.where}" for at in others)
+    spared = f"made without clusterhub, and left alone: {left}; name what is to end" if others else ""
+    if not chosen:
+        say("no clusters live" + (f" but those {spared}" if spared else ""))
+        return ()
+    question = f"end {counted(len(chosen), 'cluster')} ({', '.join(name for name, _ in chosen)})?"
+    if not yes and not sys.stdin.isatty():
+        raise Mistake(f"{question} add --yes" + (f"\n  {spared}" if spared else ""))
+    if spared:
+        tell_line(spared)
+    if not yes and not click.confirm(question, err=True):
+        say("nothing was ended")
+        return ()
+    return chosen
+
+
+def _ended(name: str, end: Callable[[], str]) -> int:
+    """End one and say so; its part in the exit code. What goes wrong with it must not keep the next from its end."""
+    from clusterhub.keeper.records import Store
+
     try:
-        said = end(name)
+        said = end()
     except ClusterGone as gone:
         if name in Store.here().names():
             return outcome.tell(gone, debug=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .names import dashboard_line, headline, info_of, name_argument, place
+from .names import dashboard_line, find, headline, name_argument, place
 from .options import Count, debug_option, json_option
 from .output import say, say_json, say_table, tell_line
 
@@ -57,23 +57,20 @@ def status(name: str, watches: bool, as_json: bool) -> int:
     """
     if watches and as_json:
         raise click.UsageError("--watch is for people, --json for programs, which ask again by themselves; choose one")
-    from clusterhub.api import attach
-
-    info = info_of(name)
-    if info is not None and info.state in ("starting", "ending") and not watches:
-        _say_passing(info, as_json)
+    at = find(name)
+    if at.info is not None and at.info.state in ("starting", "ending") and not watches:
+        _say_passing(at.info, as_json)
         return 0
-    with attach(name) as cluster:
-        host = info.host if info is not None else ""
+    with at.attach() as cluster:
         if watches:
             from .watching import watch
 
-            return watch(cluster, host)
+            return watch(cluster, at)
         report = cluster.report()
         if as_json:
-            say_json(report.to_dict() | _life(info))
+            say_json(report.to_dict() | _life(at.info))
         else:
-            _say_report(report, host, info)
+            _say_report(report, at.host, at.info)
     return 0
 
 
@@ -93,7 +90,7 @@ def _say_passing(info: ClusterInfo, as_json: bool) -> None:
 
 
 def _life(info: ClusterInfo | None) -> dict[str, Any]:
-    """What its keeper has written down of its life."""
+    """What its keeper, or its system, tells of its life."""
     if info is None:
         return {}
     known = info.to_dict()

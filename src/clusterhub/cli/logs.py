@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .names import name_argument
+from .names import find, name_argument
 from .options import debug_option, json_option
 from .outcome import Mistake
 from .output import say, say_json, tell_line
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from clusterhub.cluster import Cluster
 
 OURS = ("keeper", "scheduler")
-"""Logs that every cluster has besides those of its units."""
+"""Logs that a cluster has besides those of its units; one that lives elsewhere has no keeper."""
 
 
 @click.command(short_help="Print the logs of a cluster.")
 @name_argument
-@click.option("--unit", metavar="U", help="Only the log of unit U (as `status` names it), of scheduler or of keeper.")
+@click.option("--unit", metavar="U", help="Only the log of unit U (as `status` names it), of scheduler or keeper.")
 @click.option("--follow", is_flag=True, help="Go on with what is new, until it ends or you interrupt.")
 @json_option
 @debug_option
@@ -29,9 +29,8 @@ def logs(name: str, unit: str | None, follow: bool, as_json: bool) -> int:
     """Print the latest log lines of cluster N: of its keeper, its scheduler and each unit."""
     if follow and as_json:
         raise click.UsageError("--follow prints lines as they come, --json one answer; choose one")
-    from clusterhub.api import attach
-
-    with attach(name) as cluster:
+    at = find(name)
+    with at.attach() as cluster:
         texts = _asked(cluster, unit)
         if as_json:
             say_json(dict(texts))
@@ -43,15 +42,15 @@ def logs(name: str, unit: str | None, follow: bool, as_json: bool) -> int:
         from .watching import until_it_ends
 
         # A unit that is gone for a moment, as a worker that restarts is, may come back.
-        return until_it_ends(cluster, lambda: shown.more(_now(cluster, unit)), tell_line)
+        return until_it_ends(cluster, lambda: shown.more(_now(cluster, unit)), tell_line, recorded=at.recorded)
 
 
 def _asked(cluster: Cluster, unit: str | None) -> Mapping[str, str]:
     try:
         return cluster.logs(unit)
     except KeyError:
-        names = [found.name for found in cluster.units()]
-        there = ", ".join([*OURS, *names])
+        texts = cluster.logs()
+        there = ", ".join([*(name for name in OURS if name in texts), *(found.name for found in cluster.units())])
         raise Mistake(f"{cluster.name} has no unit {unit}; there are: {there}") from None
 
 

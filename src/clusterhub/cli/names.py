@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from clusterhub.cluster import Cluster
     from clusterhub.display import Report
     from clusterhub.keeper import ClusterInfo
 
@@ -39,6 +42,35 @@ def info_of(name: str) -> ClusterInfo | None:
     from clusterhub.keeper import recorded
 
     return next((info for info in recorded() if info.name == name), None)
+
+
+@dataclass(frozen=True)
+class At:
+    """A living cluster that is not attached to yet."""
+
+    info: ClusterInfo | None
+    """What is known of it, if it is still there."""
+    recorded: bool
+    """Whether it is written down in this home; else it lives elsewhere, in a system that knows of it."""
+    attach: Callable[[], Cluster]
+
+    @property
+    def host(self) -> str:
+        """The host that its keeper runs on; empty where it has none."""
+        return self.info.host if self.info is not None and self.recorded else ""
+
+
+def find(name: str) -> At:
+    """The cluster of that name, in this home or else elsewhere. Raises as ``attach`` does."""
+    from clusterhub.api import attach
+    from clusterhub.api.attaching import located
+
+    info = info_of(name)
+    if info is None or info.state == "dead":
+        if (elsewhere := located(name)) is not None:
+            return At(elsewhere.info, False, elsewhere.attach)
+        info = info_of(name)
+    return At(info, True, partial(attach, name))
 
 
 def place(name: str, profile: str, backend: str, host: str) -> str:

@@ -97,7 +97,7 @@ def run(profile: str, words: tuple[str, ...], on: str | None, sets: tuple[str, .
     with Signals() as signals:
         try:
             with _opened(profile, on, given) as cluster:
-                code = _run_on(cluster, argv, signals)
+                code = _run_on(cluster, on or cluster.name, argv, signals)
         except ClusterhubError as error:
             if code is None:
                 raise
@@ -117,7 +117,7 @@ def _opened(profile: str, on: str | None, given: dict[str, Any]) -> Cluster:
     return connect(profile, **given)
 
 
-def _run_on(cluster: Cluster, argv: list[str], signals: Signals) -> int:
+def _run_on(cluster: Cluster, name: str, argv: list[str], signals: Signals) -> int:
     from .child import address_variables, run_child
 
     if cluster.scheduler_address.startswith("inproc"):
@@ -127,7 +127,7 @@ def _run_on(cluster: Cluster, argv: list[str], signals: Signals) -> int:
         )
     if cluster.report().target.minimum > 0:
         cluster.wait(1)
-    with address_variables(cluster.scheduler_address, cluster.security) as variables:
+    with address_variables(name, cluster.scheduler_address, cluster.security) as variables:
         return run_child(argv, variables, signals, Watch(cluster))
 
 

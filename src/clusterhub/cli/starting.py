@@ -39,13 +39,13 @@ def up(profile: str, name: str | None, sets: tuple[str, ...], workers: Any, wait
     if timeout is not None and not waits:
         raise click.UsageError("--timeout is how long --wait waits; add --wait")
     prepared = _prepared(profile, name, overrides(sets, workers))
-    fresh = info_of(prepared.plan.name) is None
+    fresh = prepared.elsewhere or info_of(prepared.plan.name) is None
     if fresh:  # said before the start, which may take a while
-        _say_head(prepared.plan, prepared.plan.spec.workers, _this_host())
+        _say_head(prepared.plan, prepared.plan.spec.workers, "" if prepared.elsewhere else _this_host())
     try:
         cluster = _started(prepared)
     except KeyboardInterrupt:
-        tell_line(f"✘ interrupted; {_left_of(prepared.plan)}")
+        tell_line(f"✘ interrupted; {_left_of(prepared)}")
         return INTERRUPTED
     try:
         return _go_on(cluster, prepared, fresh, waits, timeout)
@@ -73,8 +73,14 @@ def _started(prepared: Prepared) -> Cluster:
     return Cluster(prepared.plan, prepared.opening())
 
 
-def _left_of(plan: Plan[Any]) -> str:
+def _left_of(prepared: Prepared) -> str:
     """See to it that nothing is left of a start that was interrupted, and say so."""
+    if prepared.elsewhere:  # whoever starts one there leaves nothing, and whoever attaches to one changes nothing
+        return "what was being started is ended again"
+    return _left_of_keeper(prepared.plan)
+
+
+def _left_of_keeper(plan: Plan[Any]) -> str:
     from clusterhub.keeper import end
     from clusterhub.keeper.records import Store
 
@@ -91,15 +97,14 @@ def _left_of(plan: Plan[Any]) -> str:
 
 def _go_on(cluster: Cluster, prepared: Prepared, said: bool, waits: bool, timeout: float | None) -> int:
     """From the moment that clients can connect: say so, wait if that is wanted, say what comes next; the exit code."""
-    from clusterhub.keeper.records import Store
-
-    record, report = Store.here().read(cluster.name), cluster.report()
-    host = (record.keeper or record.creator).host
+    report = cluster.report()
+    if prepared.elsewhere:
+        host, ready = "", "cluster ready" if cluster.started_from.uid == prepared.plan.uid else ""
+    else:
+        host, ready = _in_keeper(cluster, prepared.plan)
     if not said:
         _say_head(prepared.plan, report.target, host)
-    ours = record.uid == prepared.plan.uid
-    unit = f" as job {record.keeper_unit} on {host}" if record.keeper_unit else ""
-    ready = f"keeper ready{unit}" if ours else f"it lives already, for {age(record.created, report.taken)}"
+    ready = ready or f"it lives already, for {age(report.started, report.taken)}"
     say_marked("✔", "green", f"{ready}, scheduler {report.scheduler_address}")
     code = 0
     if waits and 0 < report.target.minimum <= report.connected:  # a wait for what is there shows nothing
@@ -113,6 +118,16 @@ def _go_on(cluster: Cluster, prepared: Prepared, said: bool, waits: bool, timeou
         if line and code == 0:
             say(line)
     return code
+
+
+def _in_keeper(cluster: Cluster, plan: Plan[Any]) -> tuple[str, str]:
+    """The host of its keeper, and that it is ready; nothing of one that lived already."""
+    from clusterhub.keeper.records import Store
+
+    record = Store.here().read(cluster.name)
+    host = (record.keeper or record.creator).host
+    unit = f" as job {record.keeper_unit} on {host}" if record.keeper_unit else ""
+    return host, f"keeper ready{unit}" if record.uid == plan.uid else ""
 
 
 def _awaited(cluster: Cluster, timeout: float | None) -> int:

@@ -23,6 +23,7 @@ from .output import say
 if TYPE_CHECKING:
     from clusterhub.backend import Plan
     from clusterhub.display import Report
+    from clusterhub.keeper import ClusterInfo
     from clusterhub.keeper.record import Record
     from clusterhub.keeper.records import Store
     from clusterhub.keeper.standing import Standing
@@ -47,6 +48,48 @@ class Seen:
     logs: Mapping[str, str] = field(default_factory=dict)
     trouble: str = ""
     """Why a living cluster did not tell more."""
+
+    @property
+    def plan(self) -> Plan[Any]:
+        """What it was started from."""
+        from clusterhub.keeper.wire import plan_from
+
+        return plan_from(self.record.plan)
+
+    def life(self) -> Iterator[tuple[str, str]]:
+        """What it is, and how it fares."""
+        record = self.record
+        yield "name", f"{record.name} ({_chosen(record.named)}{', kept' if record.kept else ''})"
+        yield "uid", record.uid
+        yield "profile", f"{record.profile}, backend {record.backend}"
+        yield "state", f"{record.state}; {self.standing.condition}: {self.standing.reason}"
+        yield "created", f"{_moment(record.created)} by {record.creator}"
+        if record.keeper is not None:
+            yield "keeper", f"{record.keeper}; clusterhub {record.version}, {record.python}"
+        if record.end is not None:
+            yield "ended", f"{_moment(record.end.when)}: {record.end.reason}"
+
+
+@dataclass(frozen=True)
+class SeenElsewhere:
+    """The same of one that lives elsewhere, and has neither record nor keeper."""
+
+    info: ClusterInfo
+    plan: Plan[Any]
+    report: Report | None = None
+    logs: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+    def life(self) -> Iterator[tuple[str, str]]:
+        """What it is, and how it fares."""
+        info = self.info
+        own = f", {info.own_name} to its system" if info.own_name else ""
+        yield "name", f"{info.name}{own}{', kept' if info.kept else ''}"
+        yield "uid", self.plan.uid or "none"
+        yield "profile", f"{info.profile}, backend {info.backend}"
+        yield "state", f"{info.state} on {info.host}" + (f": {info.reason}" if info.reason else "")
+        if info.created is not None:
+            yield "created", _moment(info.created)
 
 
 @click.command(short_help="Print all that helps with a cluster, without secrets.")
@@ -80,24 +123,18 @@ def report(name: str, output: Path | None) -> None:
     say("next     read it before you send it: what your own code printed is in it")
 
 
-def _seen(name: str) -> Seen:
+def _seen(name: str) -> Seen | SeenElsewhere:
     """Raises ConfigError for a name that nobody knows or remembers, and Unreadable as the store does."""
-    from clusterhub.keeper.finding import unknown
     from clusterhub.keeper.records import Store
-    from clusterhub.keeper.standing import Condition, Standing, standing
+    from clusterhub.keeper.standing import Condition, standing
 
     store = Store.here()
+    if name not in store.names():
+        return _seen_elsewhere(store, name)
     try:
         record = store.read(name)
     except LookupError:
-        ended = store.ended(name)
-        if not ended:
-            raise unknown(store, name) from None
-        last = ended[0]
-        reason = f"it ended at {last.end.when.isoformat(timespec='seconds')}: {last.end.reason}" if last.end else ""
-        # As the store has it, whose ended clusters have no other names.
-        log = _log_of(store.root / "ended" / f"{name}-{last.uid[:8]}")
-        return Seen(last, Standing(Condition.DEAD, reason), log)
+        return _seen_elsewhere(store, name)
     stands, log = standing(record, store), _log_of(store.folder(name))
     if stands.condition is not Condition.LIVING or record.state != "running":
         return Seen(record, stands, log)
@@ -116,6 +153,45 @@ def _asked(store: Store, record: Record, stands: Standing, log: str) -> Seen:
         return Seen(record, stands, log, found, trouble=str(error))
 
 
+def _seen_elsewhere(store: Store, name: str) -> Seen | SeenElsewhere:
+    """One that is not written down here, or else what is remembered of it."""
+    from clusterhub.api.attaching import located
+    from clusterhub.api.elsewhere import stand_in
+
+    try:
+        at = located(name)
+    except ClusterhubError:
+        if (remembered := _remembered(store, name)) is not None:
+            return remembered
+        raise
+    if at is None:  # it was written down just now
+        return _seen(name)
+    found, info = None, at.info
+    plan = stand_in(info.name, info.backend)
+    try:
+        with at.attach() as cluster:
+            plan, found = cluster.started_from, cluster.report()
+            return SeenElsewhere(info, plan, found, cluster.logs())
+    except ClusterhubError as error:
+        return SeenElsewhere(info, plan, found, trouble=str(error))
+
+
+def _remembered(store: Store, name: str) -> Seen | None:
+    from clusterhub.keeper.standing import Condition, Standing
+
+    try:
+        ended = store.ended(name)
+    except ClusterhubError:
+        return None
+    if not ended:
+        return None
+    last = ended[0]
+    reason = f"it ended at {last.end.when.isoformat(timespec='seconds')}: {last.end.reason}" if last.end else ""
+    # As the store has it, whose ended clusters have no other names.
+    log = _log_of(store.root / "ended" / f"{name}-{last.uid[:8]}")
+    return Seen(last, Standing(Condition.DEAD, reason), log)
+
+
 def _log_of(folder: Path) -> str:
     try:
         return (folder / "keeper.log").read_text(encoding="utf-8", errors="replace")
@@ -123,21 +199,20 @@ def _log_of(folder: Path) -> str:
         return f"no log: {error.strerror}"
 
 
-def bundle(seen: Seen) -> str:
+def bundle(seen: Seen | SeenElsewhere) -> str:
     """The text of the ticket, secrets hidden."""
-    from clusterhub.keeper.wire import plan_from
     from clusterhub.profile.secrets import HIDDEN, redact_text
 
-    plan = plan_from(seen.record.plan)
+    plan = seen.plan
     text = "\n".join(line for title, lines in _parts(seen, plan) for line in (f"──── {title} ────", *lines))
     if plan.dashboard_prefix:
         text = text.replace(plan.dashboard_prefix, HIDDEN)
     return redact_text(_SECRET_PATH.sub(HIDDEN, text))
 
 
-def _parts(seen: Seen, plan: Plan[Any]) -> Iterator[tuple[str, Iterable[str]]]:
-    yield f"clusterhub report of {seen.record.name}, {_moment(datetime.now(UTC))}", ()
-    yield "versions", _table(_versions(seen.record))
+def _parts(seen: Seen | SeenElsewhere, plan: Plan[Any]) -> Iterator[tuple[str, Iterable[str]]]:
+    yield f"clusterhub report of {plan.name}, {_moment(datetime.now(UTC))}", ()
+    yield "versions", _table(_versions(plan.backend))
     yield "cluster", _table(_life(seen))
     yield "spec", _table([(leaf.path, leaf.text, leaf.origin) for leaf in plan.values])
     if plan.summary:
@@ -146,12 +221,13 @@ def _parts(seen: Seen, plan: Plan[Any]) -> Iterator[tuple[str, Iterable[str]]]:
         yield document.title, document.text.rstrip("\n").splitlines()
     if seen.report is not None:
         yield from _units(seen.report)
-    yield "log of the keeper", seen.keeper_log.splitlines()[-4 * TAIL :]
+    if isinstance(seen, Seen):
+        yield "log of the keeper", seen.keeper_log.splitlines()[-4 * TAIL :]
     for source in _worth_reading(seen):
         yield f"log of {source}", seen.logs[source].splitlines()[-TAIL:]
 
 
-def _versions(record: Record) -> Iterator[tuple[str, str]]:
+def _versions(backend: str) -> Iterator[tuple[str, str]]:
     from importlib.metadata import PackageNotFoundError, version
 
     from clusterhub.registry import candidates
@@ -162,24 +238,18 @@ def _versions(record: Record) -> Iterator[tuple[str, str]]:
             yield package, version(package)
         except PackageNotFoundError:
             yield package, "not installed"
-    candidate = candidates().get(record.backend)
-    yield f"backend {record.backend}", ", ".join(candidate.distributions) if candidate else "not installed here"
-    yield "its keeper", f"clusterhub {record.version}, {record.python}"
+    candidate = candidates().get(backend)
+    yield f"backend {backend}", ", ".join(candidate.distributions) if candidate else "not installed here"
 
 
-def _life(seen: Seen) -> Iterator[tuple[str, str]]:
-    record = seen.record
-    yield "name", f"{record.name} ({'chosen' if record.named else 'generated'}{', kept' if record.kept else ''})"
-    yield "uid", record.uid
-    yield "profile", f"{record.profile}, backend {record.backend}"
-    yield "state", f"{record.state}; {seen.standing.condition}: {seen.standing.reason}"
-    yield "created", f"{_moment(record.created)} by {record.creator}"
-    if record.keeper is not None:
-        yield "keeper", str(record.keeper)
-    if record.end is not None:
-        yield "ended", f"{_moment(record.end.when)}: {record.end.reason}"
+def _life(seen: Seen | SeenElsewhere) -> Iterator[tuple[str, str]]:
+    yield from seen.life()
     if seen.trouble:
         yield "trouble", seen.trouble
+
+
+def _chosen(named: bool) -> str:
+    return "chosen" if named else "generated"
 
 
 def _units(report: Report) -> Iterator[tuple[str, Iterable[str]]]:
@@ -192,7 +262,7 @@ def _units(report: Report) -> Iterator[tuple[str, Iterable[str]]]:
         yield "failure", report.failure_text.splitlines()
 
 
-def _worth_reading(seen: Seen) -> Sequence[str]:
+def _worth_reading(seen: Seen | SeenElsewhere) -> Sequence[str]:
     """The scheduler's log and those of some units, in trouble first. The keeper's own is in its file."""
     trouble = [] if seen.report is None else [row[0] for row in seen.report.table.rows]
     units = [name for name in trouble if name in seen.logs]

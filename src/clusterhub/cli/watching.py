@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from clusterhub.cluster import Cluster
     from clusterhub.display import Report
 
+    from .names import At
+
 EVERY = 1.0
 """Seconds between two looks."""
 
 
-def until_it_ends(cluster: Cluster, look: Callable[[], None], trouble: Callable[[str], None]) -> int:
+def until_it_ends(
+    cluster: Cluster, look: Callable[[], None], trouble: Callable[[str], None], *, recorded: bool = True
+) -> int:
     """Call ``look`` every second until the cluster ends or the reader interrupts; the exit code.
 
     ``trouble`` is told of a cluster that does not answer now and may again. An interrupt is the way to end this, and no
@@ -35,17 +39,24 @@ def until_it_ends(cluster: Cluster, look: Callable[[], None], trouble: Callable[
     try:
         while True:
             try:
-                _raise_if_gone(cluster.name)
+                if recorded:
+                    _raise_if_gone(cluster.name)
                 look()
             except ClusterGone as gone:
                 if gone.final:
-                    return _told_end(cluster.name, gone)
+                    return _told_end(cluster.name, gone) if recorded else _told(gone)
                 trouble(str(gone))
             time.sleep(EVERY)
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
         raise ReaderGone from None
+
+
+def _told(gone: ClusterGone) -> int:
+    """One that lived elsewhere is gone: of whom it was told to end, its system need not tell."""
+    tell_line(str(gone))
+    return 0
 
 
 def _raise_if_gone(name: str) -> None:
@@ -64,18 +75,18 @@ def _told_end(name: str, gone: ClusterGone) -> int:
     return FAILURE if left is not None and left.state in ("dead", "unreadable") else 0
 
 
-def watch(cluster: Cluster, host: str) -> int:
+def watch(cluster: Cluster, at: At) -> int:
     """Show the report of a cluster until it ends: in place on a terminal, else a line for each change."""
     if sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
-        return _in_place(cluster, host)
-    return _in_lines(cluster, host)
+        return _in_place(cluster, at)
+    return _in_lines(cluster, at)
 
 
-def _in_lines(cluster: Cluster, host: str) -> int:
+def _in_lines(cluster: Cluster, at: At) -> int:
     from clusterhub.display.waiting import Lines
 
     lines, began, told = Lines(sys.stdout), time.monotonic(), ""
-    say(headline(cluster.report(), host))
+    say(headline(cluster.report(), at.host))
 
     def look() -> None:
         nonlocal told
@@ -88,10 +99,10 @@ def _in_lines(cluster: Cluster, host: str) -> int:
             told = text
             say(text)
 
-    return until_it_ends(cluster, look, trouble)
+    return until_it_ends(cluster, look, trouble, recorded=at.recorded)
 
 
-def _in_place(cluster: Cluster, host: str) -> int:
+def _in_place(cluster: Cluster, at: At) -> int:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -106,10 +117,10 @@ def _in_place(cluster: Cluster, host: str) -> int:
             live.update(Group(*last, *([Text(below)] if below else [])), refresh=True)
 
         def look() -> None:
-            last[:] = _frame(cluster.report(), host, console.width)
+            last[:] = _frame(cluster.report(), at.host, console.width)
             show()
 
-        return until_it_ends(cluster, look, show)
+        return until_it_ends(cluster, look, show, recorded=at.recorded)
 
 
 def _frame(report: Report, host: str, width: int) -> list[RenderableType]:

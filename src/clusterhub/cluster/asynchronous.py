@@ -383,6 +383,11 @@ class AsyncCluster:
         return self._plan.name
 
     @property
+    def started_from(self) -> Plan[Any]:
+        """The plan that it was started from, as far as that is known: one that was made without clusterhub has no uid."""
+        return self._plan
+
+    @property
     def scheduler_address(self) -> str:
         """The address for clients; empty before the start, and a text always, as ``Client`` wants it."""
         return self._deployment.scheduler_address if self._deployment is not None else ""

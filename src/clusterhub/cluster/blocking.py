@@ -189,6 +189,11 @@ class Cluster:
         return self._inner.name
 
     @property
+    def started_from(self) -> Plan[Any]:
+        """The plan that it was started from, as far as that is known: one that was made without clusterhub has no uid."""
+        return self._inner.started_from
+
+    @property
     def kept(self) -> bool:
         """Whether it outlives the process that made it, until it is told to end."""
         return self._inner.kept

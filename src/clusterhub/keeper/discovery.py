@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from clusterhub.backend import Sighting, SupportsAttach
 from clusterhub.display.words import flat
+
+T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds that a system may take: whoever lists clusters waits for the slowest."""
@@ -68,7 +71,7 @@ class Seen:
 
 def look(systems: Sequence[System], patience: float = PATIENCE) -> Seen:
     """What the systems tell within ``patience`` seconds. Blocks; raises nothing of what a system does wrong."""
-    asked = [(system, _under_way(system)) for system in systems]
+    asked = [(system, under_way(partial(_sightings, system))) for system in systems]
     wait([answer for _, answer in asked], patience)
     found: list[Found] = []
     remarks = []
@@ -83,14 +86,17 @@ def look(systems: Sequence[System], patience: float = PATIENCE) -> Seen:
     return Seen(tuple(_once_each(found)), tuple(remarks))
 
 
-def _under_way(system: System) -> Future[Sequence[Sighting]]:
-    """By a daemon: an executor's threads would be waited for at the interpreter's end, however long they hang."""
-    answer: Future[Sequence[Sighting]] = Future()
+def under_way(question: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    """What comes of a question that is asked on an event loop of its own, whatever runs on the caller's thread.
+
+    By a daemon: an executor's threads would be waited for at the interpreter's end, however long they hang.
+    """
+    answer: Future[T] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(asyncio.run(_sightings(system)))
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises is told as its remark
+            answer.set_result(asyncio.run(question()))
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, it is the answer
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="clusterhub-discover", daemon=True).start()

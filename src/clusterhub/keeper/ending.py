@@ -22,7 +22,7 @@ from clusterhub.keeper.standing import Condition, standing
 from clusterhub.quantities import Bytes
 
 if TYPE_CHECKING:
-    from clusterhub.keeper.remote import RemoteDeployment
+    from clusterhub.backend import Deployment
 
 LOCK_PATIENCE = 10.0
 """Seconds that the name of a dead cluster may be held by others, who most likely do what we are about to do."""
@@ -87,12 +87,12 @@ async def _shut_down(store: Store, record: Record) -> str:
         deployment = await RemoteDeployment.of(record, store)
     except ClusterhubError as error:
         raise _NoAnswer(str(error)) from error
-    went = await _what_goes(deployment)
+    went = await what_goes(deployment)
     await deployment.close()
     return f"{record.name} has ended{went}"
 
 
-async def _what_goes(deployment: RemoteDeployment) -> str:
+async def what_goes(deployment: Deployment) -> str:
     """``, with 2 workers and the 1.2 GiB of results that they held``; nothing where that cannot be known."""
     link = SchedulerLink(deployment.scheduler_address, deployment.security, patience=3.0)
     try:

@@ -106,7 +106,7 @@ def clusters(look: Callable[[], Seen] = Seen) -> Clusters:
     ``look`` tells of, which live elsewhere."""
     infos = recorded()
     seen = look()
-    infos += map(_elsewhere, seen.found)
+    infos += map(info_of, seen.found)
     return Clusters(tuple(sorted(infos, key=lambda info: info.name)), datetime.now(UTC), seen.remarks)
 
 
@@ -168,7 +168,7 @@ def _state(store: Store, record: Record, status: Status | None) -> tuple[str, st
     return "running", status.note
 
 
-def _elsewhere(found: Found) -> ClusterInfo:
+def info_of(found: Found) -> ClusterInfo:
     """One of which its system tells."""
     seen = found.sighting
     asked = None if seen.target is None else seen.target.minimum

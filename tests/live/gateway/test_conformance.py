@@ -41,7 +41,7 @@ class TestInMemory(OnAGateway):
 
 
 class TestRestartedInMidLife(OnAGateway):
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="module")
     def durable(self, gateways: Callable[..., Gateway]) -> Gateway:
         return gateways(database="sqlite")
 

@@ -18,6 +18,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from clusterhub import keeper
+from clusterhub.api import attaching
 from clusterhub.backend import CONTRACT, Document, Leaf, NoOptions, Plan, Unit, UnitState
 from clusterhub.cli import clusterhub, starting, watching
 from clusterhub.cli.arithmetic import asked_for
@@ -140,6 +141,7 @@ def living(monkeypatch: pytest.MonkeyPatch) -> Living:
 
     cluster = Living()
     monkeypatch.setattr(clusterhub.api, "attach", lambda name, hold=False: cluster)
+    monkeypatch.setattr(clusterhub.api.attaching, "located", lambda name: None)
     monkeypatch.setattr(watching, "EVERY", 0.0)
     return cluster
 
@@ -329,6 +331,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise ClusterGone("there is no cluster 'gone' any more")
         return f"{name} has ended"
 
+    monkeypatch.setattr(attaching, "end", end)
     monkeypatch.setattr(keeper, "end", end, raising=False)
     return asked
 
@@ -404,7 +407,7 @@ def test_gc_says_what_went_and_why(monkeypatch: pytest.MonkeyPatch, store: Store
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, store: Store, living: Living) -> Living:
     """``up`` finds a cluster started, of which a record was written."""
-    prepared = SimpleNamespace(plan=plan())
+    prepared = SimpleNamespace(plan=plan(), elsewhere=False)
     monkeypatch.setattr(starting, "_prepared", lambda *args: prepared)
 
     def start(prepared: Any) -> Living:

@@ -135,7 +135,7 @@ def test_a_script_is_run_with_this_python(tmp_path: Path) -> None:
 def test_tls_is_passed_on_as_files(tmp_path: Path) -> None:
     inline = {"tls_client_cert": "-----BEGIN\nX\n", "tls_client_key": "-----BEGIN\nY\n"}
     security = SimpleNamespace(tls_ca_file="/keys/ca.pem", **inline)
-    with address_variables("tls://10.0.0.1:1", security) as variables:
+    with address_variables("eddies", "tls://10.0.0.1:1", security) as variables:
         assert variables["DASK_DISTRIBUTED__COMM__TLS__CA_FILE"] == "/keys/ca.pem"
         key = Path(variables["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"])
         assert key.read_text() == "-----BEGIN\nY\n"
@@ -145,13 +145,18 @@ def test_tls_is_passed_on_as_files(tmp_path: Path) -> None:
     assert not key.exists()
 
 
+def test_a_cluster_behind_a_gateway_is_found_by_its_name():
+    with address_variables("eddies", "gateway://hub.example.org:443/5f3a", object()) as variables:
+        assert variables == {"DASK_SCHEDULER_ADDRESS": "hub://eddies"}
+
+
 def test_dask_reads_the_variables_as_they_are_meant() -> None:
     security = SimpleNamespace(tls_ca_file="/k/ca.pem", tls_client_cert="/k/cert.pem", tls_client_key="/k/key.pem")
     code = (
         "from distributed import Security; s = Security().get_tls_config_for_role('client');"
         "print(s['ca_file'], s['cert'], s['key'])"
     )
-    with address_variables("tls://10.0.0.1:1", security) as variables:
+    with address_variables("eddies", "tls://10.0.0.1:1", security) as variables:
         env = {**os.environ, **variables}
         found = subprocess.run(python(code), env=env, capture_output=True, text=True, timeout=60)
     assert found.stdout.split() == ["/k/ca.pem", "/k/cert.pem", "/k/key.pem"]
