@@ -118,6 +118,16 @@ class GatewayBackend(Backend[GatewayOptions]):
         plain = self.plan(ref.name, ClusterSpec(backend=self.name, workers=Workers.exactly(0)), options)
         return await GatewayDeployment.attached(ref, options, plain)
 
+    async def end(self, ref: Ref, options: GatewayOptions) -> None:
+        """Have the gateway end the cluster behind ``ref``, in whatever state it is, and return when it has."""
+        from clusterhub_backends.gateway.server import Server
+
+        server = Server(options)
+        try:
+            await server.end(str(ref.data["cluster"]))
+        finally:
+            await server.close()
+
     async def discover(self, options: GatewayOptions) -> Sequence[Sighting]:
         """All clusters of this user that the gateway has; each scheduler is asked what it is, all at once."""
         from clusterhub_backends.gateway.server import Server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ PATIENCE = 15.0
 """Seconds in which a gateway answers a short question."""
 LONG_PATIENCE = 40.0
 """Seconds for the one question that it holds back, for 20 s, until a cluster has started (``?wait``)."""
+
+
+END_PATIENCE, END_LOOK = 60.0, 0.2
+"""Seconds that the end of a cluster may take, and between two looks: its workers are asked nicely first."""
 
 
 class Unreachable(BackendUnavailable):
@@ -99,6 +104,18 @@ class Server:
         """Have it end a cluster, which it does by itself from then on. Idempotent."""
         async with self._translated(name):
             await self.gateway.stop_cluster(name)
+
+    async def end(self, name: str) -> None:
+        """End a cluster, and return when it has. Raises ClusterhubError where that lasts too long."""
+        deadline = time.monotonic() + END_PATIENCE
+        try:
+            await self.stop(name)
+            while (await self.report(name)).status.name not in ("STOPPED", "FAILED"):
+                if time.monotonic() > deadline:
+                    raise ClusterhubError(f"the gateway at {self.address} was told to end {name}, and still ends it")
+                await asyncio.sleep(END_LOOK)
+        except NoSuchCluster:
+            return
 
     async def close(self) -> None:
         """Hang up."""
