@@ -198,6 +198,8 @@ class Leaf:
     """``~/.clusterhub.yaml:9``, ``call``, ``backend local``, ``default``."""
     is_default: bool
     """Whether nobody said it: the vocabulary or the backend supplies it."""
+    left: bool = False
+    """Whether it is left to the system to decide: then ``text`` says so, and there is no value."""
 
 
 class Plan(Frozen, Generic[O]):
@@ -569,6 +571,20 @@ class SubmitsKeeper(SupportsCleanup, Protocol):
 
     def addresses(self, address: str) -> Sequence[str]:
         """The addresses of this host at which others may reach what listens at ``address``, the likeliest first."""
+
+
+def left_by(spec: ClusterSpec, backend: Backend[Any]) -> frozenset[str]:
+    """The dotted keys that ``spec`` says nothing of, and that the system of ``backend`` decides then."""
+    return frozenset(path for path in backend.left_open if not _is_said(spec, path))
+
+
+def _is_said(spec: ClusterSpec, path: str) -> bool:
+    model: Any = spec
+    for key in path.split("."):
+        if not isinstance(model, BaseModel) or key not in model.model_fields_set:
+            return False
+        model = getattr(model, key)
+    return True
 
 
 def refuse_unsupported(
