@@ -14,10 +14,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clusterhub.backend import Backend, Holdable, NoOptions, Plan, Standalone, SupportsAttach, SupportsEnd
+from clusterhub.backend import (
+    Backend,
+    Holdable,
+    NoOptions,
+    Plan,
+    Standalone,
+    SupportsAttach,
+    SupportsEnd,
+    refuse_unsupported,
+)
 from clusterhub.display import age
 from clusterhub.display.words import counted, flat
-from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError
+from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError, Unsupported
 from clusterhub.keeper.discovery import Found, Seen, System, look
 from clusterhub.keeper.ending import NotEnded, what_goes
 from clusterhub.keeper.finding import unknown
@@ -91,6 +100,8 @@ def system_of(kind: OfKind) -> System:
     try:
         if reason := backend.unusable():
             raise BackendUnavailable(reason)
+        # It may lack its address, and a library that takes a second to import is not worth waiting for then.
+        refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)
         backend.load()
     except ClusterhubError:
         raise
@@ -108,6 +119,8 @@ def _attachable(backend: Backend[Any]) -> SupportsAttach:
 def _why(kind: OfKind, error: ClusterhubError) -> str:
     if isinstance(error, ConfigError):
         return f"{counted(len(error.problems), 'problem')}, see clusterhub show {kind.name}"
+    if isinstance(error, Unsupported):
+        return "; ".join(f"{path}: {flat(reason)}" for path, reason in error.refusals.items())
     return flat(str(error))
 
 
