@@ -26,7 +26,7 @@ from clusterhub.backend import (
 )
 from clusterhub.display import age
 from clusterhub.display.words import counted, flat
-from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError
+from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError, Unsupported
 from clusterhub.keeper.discovery import Found, Seen, System, look
 from clusterhub.keeper.ending import NotEnded, what_goes
 from clusterhub.keeper.finding import unknown
@@ -100,6 +100,8 @@ def system_of(kind: OfKind) -> System:
     try:
         if reason := backend.unusable():
             raise BackendUnavailable(reason)
+        # It may lack its address, and a library that takes a second to import is not worth waiting for then.
+        refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)
         backend.load()
         refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)  # it may lack its address
     except ClusterhubError:
@@ -118,6 +120,8 @@ def _attachable(backend: Backend[Any]) -> SupportsAttach:
 def _why(kind: OfKind, error: ClusterhubError) -> str:
     if isinstance(error, ConfigError):
         return f"{counted(len(error.problems), 'problem')}, see clusterhub show {kind.name}"
+    if isinstance(error, Unsupported):
+        return "; ".join(f"{path}: {flat(reason)}" for path, reason in error.refusals.items())
     return flat(str(error))
 
 

@@ -147,7 +147,7 @@ def _awaited(cluster: Cluster, timeout: float | None) -> int:
 
 def _say_head(plan: Plan[Any], target: Workers, host: str) -> None:
     say(place(plan.name, plan.profile, plan.backend, host))
-    say(f"  {asked_for(plan.spec, target, in_jobs=plan.unit_noun == 'job')}")
+    say(f"  {asked_for(plan, target)}")
 
 
 def _this_host() -> str:

@@ -50,10 +50,11 @@ def refuse_another_shape(plan: Plan[Any], living: Living) -> None:
     if plan.backend != living.backend or plan.profile != living.profile:
         where = f"runs on {living.profile}" if living.profile else f"was made on {living.backend} without clusterhub"
         raise ConfigError(Problem("call", "profile", f"{name} {where}; {way_out}", plan.profile or plan.backend))
-    asked, has = dict(_shape(without_secrets(plan))), dict(_shape(living.plan))
+    ours = without_secrets(plan)
+    asked, has = dict(_shape(ours)), dict(_shape(living.plan)) | _left(living.plan)
     problems = [
         _difference(path, asked.get(path), has.get(path), f"; {way_out}", name)
-        for path in sorted(asked.keys() | has.keys())
+        for path in sorted((asked.keys() | has.keys()) - _left(ours).keys())  # who leaves a value open asks for none
         if asked.get(path) != has.get(path)
     ]
     if problems:
@@ -63,7 +64,7 @@ def refuse_another_shape(plan: Plan[Any], living: Living) -> None:
 def _difference(path: str, asked: Any, living: Any, way_out: str, name: str) -> Problem:
     if path.startswith("environment.variables."):  # their values may be secrets
         return Problem("call", path, f"is another in {name}{way_out}")
-    has = "has none" if living is None else f"has {living}"
+    has = "has none" if living is None else str(living) if isinstance(living, _Left) else f"has {living}"
     return Problem("call", path, f"{name} {has}{way_out}", "none" if asked is None else str(asked))
 
 
@@ -72,6 +73,15 @@ def _shape(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if key not in NO_SHAPE:
             yield from _flat(value, key)
     yield from _flat(plan["options"], str(plan["backend"]))
+
+
+class _Left(str):
+    """What stands for a value that was left to the system."""
+
+
+def _left(plan: Mapping[str, Any]) -> dict[str, _Left]:
+    leaves = [leaf["path"] for leaf in plan.get("values", ()) if leaf.get("left")]
+    return {path: _Left(f"left it to {plan['backend']}") for path in leaves}
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from clusterhub.backend import Backend, Leaf
+from clusterhub.backend import Backend, Leaf, left_by
 from clusterhub.errors import Problem
 from clusterhub.profile.fields import secret_at
 from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_path
@@ -43,9 +43,12 @@ class Resolved:
 
     def leaves(self) -> list[Leaf]:
         """Every value, defaults included, in the order of the vocabulary, the backend's options last."""
-        found = []
+        found, left = [], left_by(self.spec, self.backend)
         for path, value in _values(self.spec, self.options, self.backend.name):
             dotted = ".".join(path)
+            if dotted in left:
+                found.append(Leaf(dotted, f"left to {self.backend.name}", DEFAULT, is_default=True, left=True))
+                continue
             origin = self.origins.get(dotted, DEFAULT)
             text = HIDDEN if value not in (None, {}) and self._is_secret(path) else self._text(dotted, value)
             found.append(Leaf(dotted, text, origin, _is_default(origin)))

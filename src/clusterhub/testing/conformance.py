@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from clusterhub.testing.attaching import Attaching
 from clusterhub.testing.declarations import Declarations
 from clusterhub.testing.ends import Ends
 from clusterhub.testing.life import Life
 from clusterhub.testing.scaling import Scaling
 
 
-class BackendConformance(Declarations, Life, Scaling, Ends):
+class BackendConformance(Declarations, Life, Scaling, Ends, Attaching):
     """Subclass it in a test module, name the backend, and run pytest.
 
     ``backend``
@@ -19,6 +20,9 @@ class BackendConformance(Declarations, Life, Scaling, Ends):
         overrides with which no worker can ever start, so that causes can be looked for; None skips that test, loudly.
     ``timeout``
         seconds that anything may take before it counts as never.
+    ``another_shape``
+        overrides that ask for other workers, for a backend whose clusters live elsewhere and are found again by name.
+        There ``backend`` is best a profile, since ``attach(name)`` asks the systems that profiles name.
     ``lose_worker(cluster)``
         ends one worker the hard way. The default kills its process; workers that share ours need another way.
     """

@@ -471,16 +471,30 @@ def test_slips_of_up_start_nothing(words: tuple[str, ...], started: Living) -> N
     assert not started.closed
 
 
+def of(spec: ClusterSpec, left: tuple[str, ...] = ()) -> Plan[NoOptions]:
+    leaves = tuple(Leaf(path, f"left to {spec.backend}", "default", True, left=True) for path in left)
+    return Plan(name="eddies", backend=spec.backend, spec=spec, options=NoOptions(), values=leaves)
+
+
 def test_what_is_asked_for_in_one_line() -> None:
     spec = ClusterSpec(
         backend="pbs", worker=Worker(cores=4, memory="16 GiB"), node=Node(cores=24, memory="120 GiB"),
         job=Job(walltime="12h"),
     )  # fmt: skip
-    assert asked_for(spec, Workers.exactly(24)) == (
+    assert asked_for(of(spec), Workers.exactly(24)) == (
         "24 workers, 4 cores and 16 GiB each; 4 jobs of 6 workers; walltime 12h"
     )
-    plain = ClusterSpec(backend="local", worker=Worker(cores=1, memory="1 GiB"))
+    plain = of(ClusterSpec(backend="local", worker=Worker(cores=1, memory="1 GiB")))
     assert asked_for(plain, Workers(minimum=0, maximum=9)) == "0 to 9 workers, as the load asks, 1 core and 1 GiB each"
+
+
+def test_what_its_system_decides_is_no_number_of_ours() -> None:
+    spec = ClusterSpec(backend="gateway", worker=Worker(cores=4))
+    assert asked_for(of(spec, ("worker.memory",)), Workers.exactly(2)) == (
+        "2 workers, 4 cores each; their memory left to gateway"
+    )
+    both = of(spec, ("worker.memory", "worker.cores", "environment.python"))
+    assert asked_for(both, Workers.exactly(1)) == "1 worker; their cores and memory left to gateway"
 
 
 def test_places_and_links() -> None:

@@ -186,6 +186,17 @@ def test_a_library_that_is_missing_is_told_for_a_profile_and_not_for_a_bare_name
     assert str(clusterhub.clusters()).splitlines() == ["no clusters live", remark]
 
 
+def test_one_that_lacks_its_address_is_not_asked_nor_is_its_library_loaded(config, monkeypatch):
+    def load(self):
+        raise AssertionError("it takes a second")
+
+    monkeypatch.setattr(SimulatedBackend, "load", load)
+    monkeypatch.setattr(SimulatedBackend, "refusals", lambda self, spec, options: {"simulated.site": "where is it?"})
+    assert labels() == ([], [])
+    config("hub: {backend: simulated}\n")
+    assert labels() == ([], ["hub was not asked for its clusters: simulated.site: where is it?"])
+
+
 def test_a_config_that_cannot_be_read_hides_no_cluster(home):
     (home / ".clusterhub.yaml").write_text("profiles: [\n")
     with pytest.MonkeyPatch.context() as patch:
