@@ -46,7 +46,7 @@ class Wishes:
             found["worker.memory"] = worker.memory
         if "threads" in spoken and worker.threads is not None:
             found["worker.threads"] = worker.threads
-        if worker.gpus:
+        if "gpus" in spoken:
             found["worker.gpus"] = worker.gpus
         if environment.variables:
             found["environment.variables"] = dict(environment.variables)
@@ -91,12 +91,19 @@ class Wishes:
         if offer is None:
             if wish == "worker.threads" and value == self.spec.worker.nthreads and value == int(self.spec.worker.cores):
                 return  # a thread for each core is what every gateway has
+            if wish == "worker.gpus" and value == 0:
+                return  # and no GPUs
             raise NotOffered(f"it has no option for that (it has {_names(offers)}); gateway.map can name one")
         converted = _CONVERT[wish](offer, value, unit)
         if offer.name in sent and sent[offer.name] != converted:
-            other = without_secrets(offer.name, sent[offer.name])
-            raise NotOffered(f"gateway.options.{offer.name} = {other} says otherwise; take one of them back")
+            raise NotOffered(self._contradiction(offer.name, sent[offer.name]))
         sent[offer.name] = converted
+
+    def _contradiction(self, option: str, value: Any) -> str:
+        shown = without_secrets(option, value)
+        if option not in self.options.options:
+            return f"another of our words goes by {option} as well, and makes it {shown}; see gateway.map"
+        return f"gateway.options.{option} = {shown} says otherwise; take one of them back"
 
     def _offer(self, wish: Wish, offers: Mapping[str, Offer]) -> tuple[Offer | None, str | None]:
         """The gateway's option for it, as the profile says or else by the usual names; and the unit that the profile says."""
@@ -167,5 +174,7 @@ def _names(offers: Mapping[str, Offer]) -> str:
 def offered(offers: Mapping[str, Offer]) -> Iterator[str]:
     """A line for each option: its name, what it takes, and its default."""
     for offer in offers.values():
-        default = "" if offer.default in ("", {}, None) else f", {offer.default} unless said"
+        default = (
+            "" if offer.default in ("", {}, None) else f", {without_secrets(offer.name, offer.default)} unless said"
+        )
         yield f"{offer.name}: {offer.words}{default}"
