@@ -28,8 +28,9 @@ INTERVAL, BUSY_INTERVAL = 2.0, 0.25
 """Seconds between two looks: usually, and while workers leave."""
 DRAIN_PATIENCE = 60.0
 """Seconds that tasks may still run on a worker that is to leave; after that they start again elsewhere."""
-GRACE = 20.0
-"""Seconds that an unnamed cluster outlives the connection of whoever made it: the gateway itself may be restarted meanwhile."""
+GRACE = 30.0
+"""Seconds that an unnamed cluster outlives the connection of whoever made it. Long enough for a proxy to be replaced: whoever
+made it may be there, and cannot be heard."""
 
 
 def install(dask_scheduler: Any, memory: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,13 @@ class GatewayDeployment:
             self._heard(workers.maximum, await self._server.adapt(self._name, workers.minimum, workers.maximum))
         elif workers.minimum:
             self._heard(workers.minimum, await self._server.scale(self._name, workers.minimum))
-        await self._introduce(kept=self._plan.kept)
+        try:
+            await self._introduce(kept=self._plan.kept)
+        except ClusterGone as gone:  # a worker's command that does not exist fails it before we have met its scheduler
+            await self._hear_of_its_end()
+            if self._cause is not None:
+                raise WorkersFailed(self._cause, cluster=self._plan.name, support=self._plan.spec.support) from gone
+            raise (self._gone or gone) from gone
         self._begin_to_watch()
 
     def _begin_to_watch(self) -> None:
@@ -442,6 +448,13 @@ class GatewayDeployment:
                 self._judge(await self._server.report(self._name))
             except NoSuchCluster as gone:
                 self._gone = self._gone or gone
+
+    async def _hear_of_its_end(self) -> None:
+        """Wait, for a few seconds, until the server says how it ended, if it has."""
+        deadline = time.monotonic() + DEAD_AFTER
+        while self._gone is None and time.monotonic() < deadline:
+            await self._find_out()
+            await asyncio.sleep(RETRY)
 
     async def _watching(self) -> None:
         """Keep the line to the scheduler up, and find out what it means when it breaks."""

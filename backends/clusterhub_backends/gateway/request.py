@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusterhub import ClusterSpec, Unsupported
+from clusterhub import ClusterSpec, Duration, Unsupported
 from clusterhub_backends.gateway.offers import NotOffered, Offer
 from clusterhub_backends.gateway.options import GatewayOptions, Mapped, Wish, without_secrets
 
@@ -26,6 +26,10 @@ _KINDS: Mapping[Wish, frozenset[str]] = {
     "gateway.image": frozenset({"string", "select"}),
 }
 _NUMBERS = frozenset({"int", "float", "select", "string"})
+
+
+LATER = 60
+"""Seconds by which the gateway may come after the caretaker, which tells why the cluster ended."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Wishes:
         if idle == "never" or offer is None or offer.name in sent or offer.default:
             return sent
         try:
-            return {**sent, offer.name: offer.seconds(idle, unit)}
+            return {**sent, offer.name: offer.seconds(Duration(idle + LATER), unit)}
         except NotOffered:
             return sent  # out of its range, and only a second net
 

@@ -141,6 +141,8 @@ class Server:
         if status in (502, 503, 504):
             return Unreachable(f"the gateway at {self.address} is not up: {status} {message}")
         hint = "; is the address right? see gateway.address" if status in (400, 405) else ""
+        if status == 400 and self.address.startswith("http://"):
+            hint = "; does it speak https? see gateway.address"
         return BackendUnavailable(f"{self.address} answers {status} {message}{hint}")
 
     def _complaint(self, error: Exception, cluster: str) -> ClusterhubError:

@@ -41,3 +41,16 @@ def gateways(possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def gateway(gateways: Callable[..., Gateway]) -> Gateway:
     """One that keeps its clusters in memory, with the options of most sites."""
     return gateways()
+
+
+@pytest.fixture
+def lab(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """The module's server, with this process as its client."""
+    return used(gateway, monkeypatch)
+
+
+def used(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """This process finds the password of that server."""
+    for name, value in gateway.environment().items():
+        monkeypatch.setenv(name, value)
+    return gateway
