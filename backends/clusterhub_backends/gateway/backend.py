@@ -84,18 +84,25 @@ class GatewayBackend(Backend[GatewayOptions]):
     def plan(self, name: str, spec: ClusterSpec, options: GatewayOptions) -> Plan[GatewayOptions]:
         """The request that makes the cluster, as far as it is known without asking the gateway for its options."""
         wishes = Wishes(spec, options)
-        said = {key: value for key, value in wishes.said().items() if key.startswith("worker.")}
-        shape = ", ".join(f"{key.removeprefix('worker.')} {value}" for key, value in said.items())
+        said = wishes.said()
+        cores, memory = said.get("worker.cores"), said.get("worker.memory")
+        parts = [
+            f"{cores:g} cores" if cores else "",
+            str(memory or ""),
+            f"{spec.worker.gpus} GPUs" if spec.worker.gpus else "",
+        ]
+        shape = ", ".join(filter(None, parts))
+        address = (options.address or "").rstrip("/")
         body = json.dumps({"cluster_options": wishes.preview()}, indent=2)
         return Plan(
             name=name,
             backend=self.name,
             spec=spec,
             options=options,
-            summary=f"{spec.workers} workers, {shape or 'as large as the gateway makes them'}; options go by the names that the"
-            " gateway has for them, which `clusterhub check` asks",
+            summary=f"workers: {spec.workers}, {f'of {shape}' if shape else 'as large as the gateway makes them'}; options named"
+            " as most gateways name them, `clusterhub check` asks this one",
             documents=(
-                Document(title="request", text=f"POST {options.address}/api/v1/clusters/\n\n{body}\n", language="json"),
+                Document(title="request", text=f"POST {address}/api/v1/clusters/\n\n{body}\n", language="json"),
             ),
         )
 
