@@ -74,6 +74,26 @@ PLANS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             },
         },
     ),
+    "gateway": (
+        "gateway",
+        {
+            "workers": {"minimum": 0, "maximum": 200},
+            "worker": {"cores": 2, "memory": "7.5 GiB"},
+            "environment": {"variables": {"OMP_NUM_THREADS": "1", "API_TOKEN": "hunter2"}},
+            "lifecycle": {"idle_timeout": "30m"},
+            "gateway": {
+                "address": "https://hub.example.org/services/dask-gateway/",
+                "proxy_address": "gateway://traefik-dask-gateway.prod:80",
+                "public_address": "/services/dask-gateway/",
+                "auth": {"type": "jupyterhub", "token": "hunter2"},
+                "http_proxy": "http://ann:hunter2@proxy.example.org:3128",
+                "image": "pangeo/pangeo-notebook:2026.11.01",
+                "options": {"profile": "large", "tags": {"password": "hunter2"}},
+                "map": {"worker.memory": {"option": "ram", "unit": "MiB"}, "worker.gpus": False},
+            },
+        },
+    ),
+    "gateway-unsaid": ("gateway", {"workers": 4, "gateway": {"address": "http://127.0.0.1:8000"}}),
     "simulated": ("simulated", {"workers": 7, "worker": SMALL}),
     "simulated-node": (
         "simulated",

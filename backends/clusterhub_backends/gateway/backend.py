@@ -92,16 +92,17 @@ class GatewayBackend(Backend[GatewayOptions]):
             f"{spec.worker.gpus} GPUs" if spec.worker.gpus else "",
         ]
         shape = ", ".join(filter(None, parts))
+        address = (options.address or "").rstrip("/")
         body = json.dumps({"cluster_options": wishes.preview()}, indent=2)
         return Plan(
             name=name,
             backend=self.name,
             spec=spec,
             options=options,
-            summary=f"workers: {spec.workers}, {f'of {shape}' if shape else 'as large as the gateway makes them'}; options named as"
-            " most gateways name them, `clusterhub check` asks this one",
+            summary=f"workers: {spec.workers}, {f'of {shape}' if shape else 'as large as the gateway makes them'}; options named"
+            " as most gateways name them, `clusterhub check` asks this one",
             documents=(
-                Document(title="request", text=f"POST {options.address}/api/v1/clusters/\n\n{body}\n", language="json"),
+                Document(title="request", text=f"POST {address}/api/v1/clusters/\n\n{body}\n", language="json"),
             ),
         )
 

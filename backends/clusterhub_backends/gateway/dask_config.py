@@ -6,8 +6,8 @@ Values may be templates: ``{JUPYTERHUB_USER}`` is that variable of the environme
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
+from string import Formatter
 from typing import Any
 
 from clusterhub import ConfigError, Problem
@@ -29,10 +29,7 @@ _ARGUMENTS: Mapping[str, Mapping[str, str]] = {
 
 def converted() -> Mapping[str, Any]:
     """The table for ``gateway:``. Raises ConfigError for a template whose variable is not set, and for what is no table."""
-    import importlib.util
-
-    if importlib.util.find_spec("dask_gateway") is not None:
-        import dask_gateway  # noqa: F401  # its own gateway.yaml becomes part of the config, with its defaults
+    # dask_gateway itself is not imported: all that it adds to the config are defaults.
     config, problems = DaskConfig(ROOT), list[Problem]()
     table: dict[str, Any] = {}
     for found in config.values(ROOT):
@@ -41,9 +38,9 @@ def converted() -> Mapping[str, Any]:
             table[_TEXTS[key]] = _said(found, problems)
     if auth := _auth(config, problems):
         table["auth"] = auth
-    proxy = next((each for each in config.values(f"{ROOT}.http-client") if each.path.endswith("proxy")), None)
+    proxy = next((each for each in _entries(config, "http-client") if each.path.endswith("proxy")), None)
     if proxy is not None:
-        table["http_proxy"] = _said(proxy, problems)
+        table["http_proxy"] = _said(proxy, problems) if proxy.value is not None else Said(False, proxy.origin)
     if options := {each.path.rpartition(".")[2]: _said(each, problems) for each in _entries(config, "cluster.options")}:
         table["options"] = options
     if problems:
@@ -52,7 +49,8 @@ def converted() -> Mapping[str, Any]:
 
 
 def _entries(config: DaskConfig, path: str) -> list[DaskValue]:
-    if not isinstance(config.get(f"{ROOT}.{path.partition('.')[0]}"), Mapping):
+    above, _, below = path.partition(".")
+    if below and below not in config.table(f"{ROOT}.{above}"):
         return []
     return list(config.values(f"{ROOT}.{path}"))
 
@@ -79,12 +77,13 @@ def _said(found: DaskValue, problems: list[Problem]) -> Said:
     """The value with its place, templates filled in from the environment."""
     if not isinstance(found.value, str):
         return Said(found.value, found.origin)
-    missing = [name for name in re.findall(r"{([A-Za-z_]\w*)}", found.value) if name not in os.environ]
-    if missing:
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(found.value) if name is not None]
+        missing = [name for name in names if name.isidentifier() and name not in os.environ]
+        if not missing:
+            return Said(found.value.format(**os.environ), found.origin)
         problems.append(Problem(found.origin, found.path, f"needs {', '.join(missing)}, which the environment has not"))
         return Said(found.value, found.origin)
-    try:
-        return Said(found.value.format(**os.environ), found.origin)
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
         problems.append(Problem(found.origin, found.path, f"is no template that dask-gateway could fill in: {error}"))
         return Said(found.value, found.origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,14 +38,20 @@ def findings(spec: ClusterSpec, options: GatewayOptions) -> Iterator[Finding]:
     if answers.version:
         yield Finding("ok", "gateway", f"{options.address} answers, version {answers.version}{_other_version(answers)}")
     if answers.error is not None:
-        because = "gateway.auth" if answers.version else "gateway.address"
-        yield Finding("fail", "credentials" if answers.version else "gateway", str(answers.error), because)
+        yield _failed(str(answers.error), answered=bool(answers.version))
         return
     yield Finding(
         "ok", "credentials", f"{_who(options)} is let in, with {counted(answers.living, 'cluster')} there now"
     )
     yield from _options(spec, options, answers)
     yield _proxy(options)
+
+
+def _failed(text: str, *, answered: bool) -> Finding:
+    """By the key that the error names, else by how far we got."""
+    named = re.search(r"gateway\.(auth|ca_file|address)\b", text)
+    because = named[0] if named is not None else "gateway.auth" if answered else "gateway.address"
+    return Finding("fail", "credentials" if because == "gateway.auth" else "gateway", text, because)
 
 
 async def _asked(options: GatewayOptions) -> _Answers:

@@ -6,8 +6,10 @@ The types are those of ``dask_gateway_server.options``; what the numbers count i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context
+from fractions import Fraction
 from typing import Any
 
 from clusterhub import Bytes, Duration
@@ -25,11 +27,13 @@ _SUFFIXES: Mapping[str, int] = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**3
     **{f"{letter}b": 10 ** (3 * power) for power, letter in enumerate("kmgt", 1)},
 }
 _AMOUNT = re.compile(r"^\s*(?P<number>\d+(\.\d+)?)(?P<gap>\s*)(?P<suffix>[A-Za-z]*)\s*$")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _TYPES: Mapping[str, Any] = {
     "int": int, "float": (int, float), "string": str, "select": str, "bool": bool, "mapping": Mapping,
 }  # fmt: skip
-_SURELY_BYTES = 2**20
-"""A range of memory that begins beyond it counts bytes: nobody offers workers of a million GiB."""
+_LETTERS = "TGMK"
+_SURELY_GIB, _SURELY_BYTES = 128, 2**20
+"""Gateways offer workers of less than 128 GiB, and none of a million GiB: numbers in between count nobody knows what."""
 
 
 class NotOffered(ValueError):
@@ -99,49 +103,63 @@ class Offer:
 
     def number(self, value: float) -> Any:
         """A number of cores, threads or GPUs."""
-        if self.kind in ("select", "string"):
-            return self._chosen(value, lambda text: float(text), f"{value:g}")
-        if self.kind == "int" and value != int(value):
+        plain = int(value) if value == int(value) else float(value)
+        if self.kind == "string":
+            return str(plain)
+        if self.kind == "select":
+            return self._chosen(plain, _number)
+        if self.kind == "int" and isinstance(plain, float):
             raise NotOffered(f"{self.name} is a whole number there")
-        return self.checked(int(value) if value == int(value) else float(value))
+        return self.checked(plain)
 
     def memory(self, value: Bytes, unit: str | None) -> Any:
-        """An amount of memory."""
-        if self.kind in ("select", "string"):
-            counted = MEMORY_UNITS[unit] if unit is not None else None
-            return self._chosen(value, lambda text: _bytes(text, counted), _like(str(self.default), value, counted))
-        unit = unit or self.memory_unit
-        return self._counted(value, MEMORY_UNITS[unit], unit)
+        """An amount of memory. ``unit`` is what its mere numbers count, where somebody knows better than it tells."""
+        unit = unit or self._memory_unit()
+        size = MEMORY_UNITS[unit] if unit is not None else None
+        if self.kind == "select":
+            return self._chosen(value, lambda text: _bytes(text, size))
+        if self.kind == "string" and not _NUMBER.fullmatch(str(self.default)):
+            return _like(str(self.default), value)
+        if unit is None or size is None:
+            raise NotOffered(
+                f"{self.name} does not tell what its numbers count; say it, as gateway.map: {{worker.memory: {{option:"
+                f" {self.name}, unit: MiB}}}}"
+            )
+        return _decimal(value, size) if self.kind == "string" else self._counted(value, size, unit)
 
     def seconds(self, value: Duration, unit: str | None) -> Any:
         """A time."""
-        unit = unit or _unit_in(self.label, _TIME_WORDS) or _unit_in(self.name.replace("_", " "), _TIME_WORDS) or "s"
+        unit = unit or self._unit_told(_TIME_WORDS) or "s"
         return self._counted(value, TIME_UNITS[unit], {"s": "seconds", "m": "minutes", "h": "hours"}[unit])
 
-    @property
-    def memory_unit(self) -> str:
-        """What its numbers count, by its label, its name, its range; else GiB, as most gateways have it."""
-        told = _unit_in(self.label, _MEMORY_WORDS) or _unit_in(self.name.replace("_", " "), _MEMORY_WORDS)
-        if told is not None:
+    def _unit_told(self, words: Mapping[str, str]) -> str | None:
+        return _unit_in(self.label, words) or _unit_in(self.name.replace("_", " "), words)
+
+    def _memory_unit(self) -> str | None:
+        """What its mere numbers count, by its label, its name, or the least of them; None where that could be anything."""
+        if (told := self._unit_told(_MEMORY_WORDS)) is not None:
             return told
-        size = self.most if self.most is not None else self.default
-        return "B" if isinstance(size, int | float) and size >= _SURELY_BYTES else "GiB"
+        texts = [str(each) for each in (self.least, self.default, self.most, *self.choices)]
+        numbers = [float(text) for text in texts if _NUMBER.fullmatch(text) and float(text) > 0]
+        least = min(numbers, default=1)
+        if least < _SURELY_GIB:
+            return "GiB"
+        return "B" if least >= _SURELY_BYTES else None
 
     def _counted(self, value: float, size: int, unit: str) -> Any:
-        count = value / size
-        if self.kind == "int" and count != int(count):
-            raise NotOffered(
-                f"{self.name} counts whole {unit} there; {int(count)} or {int(count) + 1} {unit} can be had"
-            )
+        count = Fraction(value) / size
+        if self.kind == "int" and count.denominator != 1:
+            whole = [n for n in (int(count), int(count) + 1) if n > 0 and not self._out_of_range(n)]
+            if whole:
+                can = " or ".join(map(str, whole))
+                raise NotOffered(f"{self.name} counts whole {unit} there; {can} {unit} can be had")
         try:
-            return self.checked(int(count) if self.kind == "int" else count)
+            return self.checked(int(count) if count.denominator == 1 and self.kind == "int" else float(count))
         except NotOffered as refused:
             raise NotOffered(f"{refused}, in {unit}") from None
 
-    def _chosen(self, value: float, amount: Any, otherwise: str) -> str:
-        """The choice that amounts to ``value``; where any text is taken, ``otherwise``."""
-        if self.kind == "string":
-            return otherwise
+    def _chosen(self, value: float, amount: Callable[[str], Fraction]) -> str:
+        """The choice that amounts to ``value``."""
         for choice in self.choices:
             try:
                 if amount(choice) == value:
@@ -162,20 +180,38 @@ def _unit_in(text: str, words: Mapping[str, str]) -> str | None:
     return found[-1] if found else None
 
 
-def _bytes(text: str, counted: int | None) -> float:
+def _number(text: str) -> Fraction:
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError(text)
+    return Fraction(text.strip())
+
+
+def _bytes(text: str, counted: int | None) -> Fraction:
     """Bytes in ``4 GB``, ``4G`` or, where numbers alone stand there, in so many of ``counted``."""
     match = _AMOUNT.match(text)
-    if match is None or match["suffix"].lower() not in _SUFFIXES:
+    if match is None or match["suffix"].lower() not in _SUFFIXES or not (match["suffix"] or counted):
         raise ValueError(text)
-    size = counted if counted is not None and not match["suffix"] else _SUFFIXES[match["suffix"].lower()]
-    return float(match["number"]) * size
+    return Fraction(match["number"]) * (_SUFFIXES[match["suffix"].lower()] if match["suffix"] else counted or 1)
 
 
-def _like(example: str, value: Bytes, counted: int | None) -> str:
-    """``value`` written as ``example`` is; else as dask-gateway's own configuration has it: ``8G`` for 8 GiB."""
+def _like(example: str, value: Bytes) -> str:
+    """``value`` in whole units of the kind that ``example`` has; else of the kind that dask-gateway itself reads, in which
+    ``8G`` is 8 GiB."""
     match = _AMOUNT.match(example)
     suffix, gap = (match["suffix"], match["gap"]) if match is not None else ("G", "")
     if suffix.lower() not in _SUFFIXES:
         suffix, gap = "G", ""
-    size = counted if counted is not None and not suffix else _SUFFIXES[suffix.lower()]
-    return f"{value / size:g}{gap}{suffix}"
+    letter, kind = (suffix[0], suffix[1:]) if suffix.lower() != "b" else ("", suffix)
+    letters = _LETTERS[_LETTERS.find(letter.upper()) :] if letter else ""
+    for smaller in letters if letter.isupper() else letters.lower():
+        if value % _SUFFIXES[f"{smaller}{kind}".lower()] == 0:
+            return f"{value // _SUFFIXES[f'{smaller}{kind}'.lower()]}{gap}{smaller}{kind}"
+    if kind:
+        return f"{int(value)}{gap}B" if kind.lower().endswith("b") else str(int(value))
+    return f"{_decimal(value, 2**10)}{gap}K"  # dask-gateway itself reads no number without a letter
+
+
+def _decimal(value: int, size: int) -> str:
+    """So many of ``size``, to the last digit."""
+    exact = Context(prec=80).divide(*map(Context(prec=80).create_decimal, (int(value), size)))
+    return f"{exact.normalize(Context(prec=80)):f}"

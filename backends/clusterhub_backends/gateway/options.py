@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr, field_serializer, model_validator
 
 from clusterhub import Frozen
+from clusterhub.profile.secrets import HIDDEN, is_secret_name, redact_text
 
 MEMORY_UNITS: Mapping[str, int] = {
     "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
@@ -26,10 +27,25 @@ Wish = Literal[
     "gateway.image",
 ]
 """What can be said in our words, and a gateway may have an option for."""
-Url = Annotated[
-    str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$", examples=["https://hub.example.org/services/dask-gateway"])
-]
 Name = Annotated[str, Field(min_length=1)]
+
+
+def _without_password(address: str) -> str:
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        raise ValueError("addresses are shown to people; whose name and password it is belongs into gateway.auth")
+    return address
+
+
+Url = Annotated[
+    str,
+    Field(pattern=r"^https?://[^\s/]+(/\S*)?$", examples=["https://hub.example.org/services/dask-gateway"]),
+    AfterValidator(_without_password),
+]
+Link = Annotated[
+    str,
+    Field(pattern=r"^(https?://[^\s/]+(/\S*)?|/\S*)$", examples=["/services/dask-gateway/"]),
+    AfterValidator(_without_password),
+]
 
 
 class Secret:
@@ -50,12 +66,19 @@ class Secret:
                 raise LookupError(f"{self._key}_variable names {self._variable}, which is not set in this environment")
             return os.environ[self._variable]
         if self._file is not None:
-            path = Path(os.path.expandvars(self._file)).expanduser()
-            try:
-                return path.read_text().strip()
-            except OSError as error:
-                raise LookupError(f"{self._key}_file names {path}, which cannot be read: {error.strerror}") from error
+            return self._in_file(Path(os.path.expandvars(self._file)).expanduser())
         return None
+
+    def _in_file(self, path: Path) -> str:
+        try:
+            secret = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise LookupError(f"{self._key}_file names {path}, which cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise LookupError(f"{self._key}_file names {path}, which holds no text") from error
+        if not secret:
+            raise LookupError(f"{self._key}_file names {path}, which is empty")
+        return secret
 
 
 class Auth(Frozen):
@@ -110,16 +133,18 @@ class Auth(Frozen):
 
 
 class Mapped(Frozen):
-    """The gateway's own option for one of our words. A mere text is its name."""
+    """The gateway's own option for one of our words. A mere text is its name, ``false`` is none."""
 
-    option: Annotated[Name, Field(examples=["worker_memory"])]
-    """Its name there."""
+    option: Annotated[Name, Field(examples=["worker_memory"])] | None
+    """Its name there; null where none stands for the word, whatever it is called."""
     unit: Annotated[Unit, Field(examples=["GiB"])] | None = None
     """What its numbers count; by default what its label says, else GiB for memory and seconds for times."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
+        if value is False:
+            return {"option": None}  # a mere null would take back what a weaker layer says of the word
         return {"option": value} if isinstance(value, str) else value
 
 
@@ -143,12 +168,13 @@ class GatewayOptions(Frozen):
     """Where the gateway answers, as its users are told: with the path that it may have below a hub."""
     proxy_address: Annotated[str | int, Field(examples=["tls://hub.example.org:8786", 8786])] | None = None
     """Where schedulers are reached, or the port on the same host; by default the host and port of ``address``."""
-    public_address: Url | None = None
-    """What links to dashboards begin with, where browsers know the gateway by another address than programs."""
+    public_address: Link | None = None
+    """What links to dashboards begin with, where browsers know the gateway by another address than programs; a mere path
+    belongs to the page that shows the link."""
     auth: Auth = Auth()
     ca_file: Annotated[Name, Field(examples=["/etc/ssl/site-ca.pem"])] | None = None
     """The certificates to trust for ``https``, where the gateway's is signed by an authority of the site's own."""
-    http_proxy: Annotated[bool | str, Field(examples=[False])] = True
+    http_proxy: Annotated[bool | str, Field(examples=[False], repr=False)] = True
     """Whether ``HTTP_PROXY`` and the like are minded, or the address of a proxy to use."""
     image: Annotated[Name, Field(examples=["pangeo/pangeo-notebook:2026.11.01"])] | None = None
     """The container image of scheduler and workers, where the gateway lets one choose."""
@@ -157,8 +183,25 @@ class GatewayOptions(Frozen):
     )
     """Options of the gateway's own, by their names there."""
     map: Annotated[
-        dict[Wish, Mapped | None],
+        dict[Wish, Mapped],
         BeforeValidator(_map),
         Field(examples=[{"worker.memory": {"option": "ram", "unit": "MiB"}}]),
     ] = Field(default_factory=dict)
-    """Which option of the gateway stands for which of our words, where it has no usual name; null: for none."""
+    """Which option of the gateway stands for which of our words, where it has no usual name; false: none does."""
+
+    @field_serializer("http_proxy", when_used="json")
+    def _proxy_without_password(self, value: bool | str) -> bool | str:
+        return redact_text(value) if isinstance(value, str) else value
+
+    @field_serializer("options", when_used="json")
+    def _options_without_secrets(self, value: dict[str, JsonValue]) -> Any:
+        return {name: without_secrets(name, below) for name, below in value.items()}
+
+
+def without_secrets(name: str, value: Any) -> Any:
+    """The value of that name as it may be shown: what names say is a secret is hidden, at any depth."""
+    if is_secret_name(name):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {key: without_secrets(str(key), below) for key, below in value.items()}
+    return [without_secrets(name, below) for below in value] if isinstance(value, list) else value

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusterhub import ClusterSpec, Duration, Unsupported
-from clusterhub.profile.secrets import HIDDEN, is_secret_name
 from clusterhub_backends.gateway.offers import NotOffered, Offer
-from clusterhub_backends.gateway.options import GatewayOptions, Mapped, Wish
+from clusterhub_backends.gateway.options import GatewayOptions, Mapped, Wish, without_secrets
 
 USUAL: Mapping[Wish, tuple[str, ...]] = {
     "worker.cores": ("worker_cores", "cores", "worker_cpus", "worker_cpu", "cpus", "cpu"),
@@ -51,7 +50,7 @@ class Wishes:
             found["worker.memory"] = worker.memory
         if "threads" in spoken and worker.threads is not None:
             found["worker.threads"] = worker.threads
-        if worker.gpus:
+        if "gpus" in spoken:
             found["worker.gpus"] = worker.gpus
         if environment.variables:
             found["environment.variables"] = dict(environment.variables)
@@ -83,43 +82,49 @@ class Wishes:
             if value is None:
                 continue  # taken back by a stronger layer
             try:
-                sent[name] = _offer(name, offers).checked(value)
+                sent[name] = _named(name, offers).checked(value)
             except NotOffered as refused:
                 reasons[f"gateway.options.{name}"] = str(refused)
         for wish, mapped in self.options.map.items():
-            if mapped is not None and mapped.option not in offers:
+            if mapped.option is not None and mapped.option not in offers:
                 reasons[f"gateway.map.{wish}"] = str(_unknown(mapped.option, offers))
         return sent
 
     def _put(self, wish: Wish, value: Any, offers: Mapping[str, Offer], sent: dict[str, Any]) -> None:
-        mapped = self._mapped(wish, offers)
-        if mapped is None:
+        offer, unit = self._offer(wish, offers)
+        if offer is None:
             if wish == "worker.threads" and value == self.spec.worker.nthreads and value == int(self.spec.worker.cores):
                 return  # a thread for each core is what every gateway has
+            if wish == "worker.gpus" and value == 0:
+                return  # and no GPUs
             raise NotOffered(f"it has no option for that (it has {_names(offers)}); gateway.map can name one")
-        converted = _CONVERT[wish](offers[mapped.option], value, mapped.unit)
-        if mapped.option in sent and sent[mapped.option] != converted:
-            raise NotOffered(
-                f"gateway.options.{mapped.option} = {sent[mapped.option]} says otherwise; take one of them back"
-            )
-        sent[mapped.option] = converted
+        converted = _CONVERT[wish](offer, value, unit)
+        if offer.name in sent and sent[offer.name] != converted:
+            raise NotOffered(self._contradiction(offer.name, sent[offer.name]))
+        sent[offer.name] = converted
 
-    def _mapped(self, wish: Wish, offers: Mapping[str, Offer]) -> Mapped | None:
-        """The gateway's option for it: as the profile says, else by the usual names."""
+    def _contradiction(self, option: str, value: Any) -> str:
+        shown = without_secrets(option, value)
+        if option not in self.options.options:
+            return f"another of our words goes by {option} as well, and makes it {shown}; see gateway.map"
+        return f"gateway.options.{option} = {shown} says otherwise; take one of them back"
+
+    def _offer(self, wish: Wish, offers: Mapping[str, Offer]) -> tuple[Offer | None, str | None]:
+        """The gateway's option for it, as the profile says or else by the usual names; and the unit that the profile says."""
         if wish in self.options.map:
             mapped = self.options.map[wish]
-            return mapped if mapped is None or mapped.option in offers else None
+            return offers.get(mapped.option or ""), mapped.unit
         kinds = _KINDS.get(wish, _NUMBERS)
-        usual = next((name for name in USUAL[wish] if name in offers and offers[name].kind in kinds), None)
-        return None if usual is None else Mapped(option=usual)
+        usual = (offers[name] for name in USUAL[wish] if name in offers and offers[name].kind in kinds)
+        return next(usual, None), None
 
     def _with_idle_timeout(self, offers: Mapping[str, Offer], sent: dict[str, Any]) -> dict[str, Any]:
         """The cluster's own caretaker ends an idle one. Where the gateway can as well, it ends also one that never got so far."""
-        idle, mapped = self.spec.lifecycle.idle_timeout, self._mapped("lifecycle.idle_timeout", offers)
-        if idle == "never" or mapped is None or mapped.option in sent or offers[mapped.option].default:
+        idle, (offer, unit) = self.spec.lifecycle.idle_timeout, self._offer("lifecycle.idle_timeout", offers)
+        if idle == "never" or offer is None or offer.name in sent or offer.default:
             return sent
         try:
-            return {**sent, mapped.option: offers[mapped.option].seconds(Duration(idle + LATER), mapped.unit)}
+            return {**sent, offer.name: offer.seconds(Duration(idle + LATER), unit)}
         except NotOffered:
             return sent  # out of its range, and only a second net
 
@@ -130,9 +135,11 @@ class Wishes:
         shown: dict[str, Any] = {name: value for name, value in self.options.options.items() if value is not None}
         for wish, value in self.said().items():
             mapped = self.options.map.get(wish) or Mapped(option=USUAL[wish][0])
+            if mapped.option is None:
+                continue  # refused when the gateway is asked
             offer = Offer(mapped.option, "", "", {"environment.variables": "mapping"}.get(wish, "float"))
             shown[mapped.option] = value if wish == "gateway.image" else _CONVERT[wish](offer, value, mapped.unit)
-        return {name: _without_secrets(name, value) for name, value in shown.items()}
+        return {name: without_secrets(name, value) for name, value in shown.items()}
 
 
 def _environment(offer: Offer, value: Any, unit: str | None) -> Any:
@@ -150,7 +157,7 @@ _CONVERT: Mapping[Wish, Callable[[Offer, Any, str | None], Any]] = {
 }
 
 
-def _offer(name: str, offers: Mapping[str, Offer]) -> Offer:
+def _named(name: str, offers: Mapping[str, Offer]) -> Offer:
     if name not in offers:
         raise _unknown(name, offers)
     return offers[name]
@@ -168,14 +175,10 @@ def _names(offers: Mapping[str, Offer]) -> str:
     return ", ".join(offers) or "no options at all"
 
 
-def _without_secrets(name: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(str(key), below) for key, below in value.items()}
-    return HIDDEN if is_secret_name(name) else value
-
-
 def offered(offers: Mapping[str, Offer]) -> Iterator[str]:
     """A line for each option: its name, what it takes, and its default."""
     for offer in offers.values():
-        default = "" if offer.default in ("", {}, None) else f", {offer.default} unless said"
+        default = (
+            "" if offer.default in ("", {}, None) else f", {without_secrets(offer.name, offer.default)} unless said"
+        )
         yield f"{offer.name}: {offer.words}{default}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusterhub import BackendUnavailable, ClusterGone, ClusterhubError, SubmitRejected
-from clusterhub.profile.secrets import redact_text
+from clusterhub.profile.secrets import HIDDEN, redact_text
 from clusterhub_backends.gateway.offers import Offer, offers_from
 from clusterhub_backends.gateway.options import Auth, GatewayOptions
 
@@ -63,13 +64,9 @@ class Server:
 
     async def offers(self) -> dict[str, Offer]:
         """The options that it offers this user for a cluster."""
-        answer = await self._json("GET", "/api/v1/options")
-        try:
+        async with self._translated():
+            answer = await self._json("GET", "/api/v1/options")
             return offers_from(answer["cluster_options"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BackendUnavailable(
-                f"{self.address} answers, but not as a dask-gateway does; see gateway.address"
-            ) from error
 
     async def version(self) -> str:
         """The version of its server."""
@@ -78,8 +75,9 @@ class Server:
 
     async def submit(self, request: Mapping[str, Any]) -> str:
         """Ask for a cluster; its name, by which it is known from then on."""
-        answer = await self._json("POST", "/api/v1/clusters/", {"cluster_options": dict(request)})
-        return str(answer["name"])
+        async with self._translated():
+            answer = await self._json("POST", "/api/v1/clusters/", {"cluster_options": dict(request)})
+            return str(answer["name"])
 
     async def report(self, name: str, *, wait: bool = False) -> ClusterReport:
         """What it tells of a cluster; with ``wait`` once that has started or failed, or after 20 s."""
@@ -128,24 +126,31 @@ class Server:
             return await answer.json()
 
     @asynccontextmanager
-    async def _translated(self, cluster: str = "", patience: float = PATIENCE) -> AsyncIterator[None]:
+    async def _translated(self, cluster: str = "", patience: float | None = None) -> AsyncIterator[None]:
         """Whatever can go wrong with an answer becomes an error of ours that says what it was."""
         import aiohttp
         from dask_gateway import GatewayClusterError, GatewayServerError
 
+        patience = PATIENCE if patience is None else patience
         try:
             async with asyncio.timeout(patience):
                 yield
         except TimeoutError as error:
             raise Unreachable(f"the gateway at {self.address} did not answer within {patience:g} s") from error
+        except aiohttp.ContentTypeError as error:  # a kind of the next one
+            raise self._no_gateway(cluster, "shows a web page") from error
         except aiohttp.ClientResponseError as error:
             raise self._refused(error.status, error.message, cluster) from error
         except aiohttp.ClientSSLError as error:
             raise BackendUnavailable(self._insecure(error)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(self._silent(error)) from error
-        except (GatewayClusterError, GatewayServerError, ValueError) as error:
-            raise self._complaint(error, cluster) from error
+        except (GatewayClusterError, GatewayServerError) as error:
+            raise self._failure(error, cluster) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+            raise self._no_gateway(cluster, "answers, but not as a dask-gateway does") from error
+        except ValueError as error:
+            raise self._complaint(str(error), cluster) from error
 
     def _refused(self, status: int, message: str, cluster: str) -> ClusterhubError:
         who = self._who
@@ -162,19 +167,26 @@ class Server:
             hint = "; does it speak https? see gateway.address"
         return BackendUnavailable(f"{self.address} answers {status} {message}{hint}")
 
-    def _complaint(self, error: Exception, cluster: str) -> ClusterhubError:
-        text = redact_text(str(error)).strip()
-        if cluster and "not found" in text.lower():
-            return NoSuchCluster(f"the gateway at {self.address} has no cluster {cluster} any more")
+    def _failure(self, error: Exception, cluster: str) -> ClusterhubError:
         if type(error).__name__ == "GatewayClusterError":  # 409: the scheduler did not take the message
             return NoSuchCluster(f"the gateway at {self.address} found the scheduler of {cluster} dead")
-        if type(error).__name__ == "GatewayServerError":
-            return ClusterhubError(
-                f"the gateway at {self.address} failed with an internal error; its log says why\n  {text}"
-            )
-        if "404" in text or "not found" in text.lower() or text.startswith("<"):
-            return BackendUnavailable(f"{self.address} answers, but is no dask-gateway; see gateway.address")
+        text = redact_text(str(error)).strip()
+        source = "" if text.startswith("<") else f"\n  {text}"
+        return ClusterhubError(f"the gateway at {self.address} failed with an internal error; its log says why{source}")
+
+    def _complaint(self, words: str, cluster: str) -> ClusterhubError:
+        """Of 404 and 422, which dask_gateway does not tell apart."""
+        text = redact_text(words).strip()
+        if cluster and text.lower() == f"cluster {cluster} not found".lower():
+            return NoSuchCluster(f"the gateway at {self.address} has no cluster {cluster} any more")
+        if not text or "404" in text or "not found" in text.lower() or text.startswith(("<", "{", "[")):
+            return self._no_gateway(cluster, "answers, but is no dask-gateway")
         return SubmitRejected(f"the gateway at {self.address} refuses this", source=text)
+
+    def _no_gateway(self, cluster: str, what: str) -> BackendUnavailable:
+        """Somebody else answers: for good where the address is wrong, for a moment where a proxy has lost its gateway."""
+        kind = Unreachable if cluster else BackendUnavailable
+        return kind(f"{self.address} {what}; see gateway.address")
 
     @property
     def _who(self) -> str:
@@ -196,7 +208,7 @@ class Server:
         return f"the gateway at {self.address} cannot be trusted: {reason}; {help_}"
 
     def _silent(self, error: Exception) -> str:
-        reason = str(error).replace("ssl:default", "").strip() or type(error).__name__
+        reason = str(error).replace(" ssl:default", "").strip() or type(error).__name__
         if self.address.startswith("http://") and type(error).__name__ == "ServerDisconnectedError":
             reason += "; does it speak https?"
         return f"the gateway at {self.address} cannot be reached: {reason}"
@@ -265,27 +277,71 @@ def _auth(auth: Auth) -> Any:
             return BasicAuth(username=auth.username, password=secret)
         if auth.type == "jupyterhub":
             return JupyterHubAuth(api_token=secret)
-    except (LookupError, ValueError) as error:
-        reason = error.args[0] if error.args else str(error)
-        raise BackendUnavailable(f"no way into the gateway: {reason}") from error
+    except LookupError as error:
+        raise BackendUnavailable(f"no way into the gateway: {error.args[0]}") from error
+    except ValueError as error:  # no token, and JUPYTERHUB_API_TOKEN is not set
+        raise BackendUnavailable(f"no way into the gateway: {error}; see gateway.auth.token_variable") from error
     if auth.type == "kerberos":
         _need("kerberos", "gateway.auth.type is kerberos")
-        return KerberosAuth()
-    module, _, name = auth.type.rpartition(".")
-    _need(module, f"gateway.auth.type names {auth.type}")
-    from importlib import import_module
-
-    kind = getattr(import_module(module), name, None)
+        return _guarded(KerberosAuth(), auth.type)
+    kind = _class_of_plugin(auth.type)
     if not (isinstance(kind, type) and issubclass(kind, GatewayAuth)):
         raise BackendUnavailable(
             f"gateway.auth.type names {auth.type}, which is no class of dask_gateway's GatewayAuth"
         )
     try:
-        return kind(**{key: value.get_secret_value() for key, value in auth.arguments.items()})
-    except TypeError as error:
+        return _guarded(kind(**{key: value.get_secret_value() for key, value in auth.arguments.items()}), auth.type)
+    except Exception as error:  # a plugin may fail in any way
         raise BackendUnavailable(
-            f"{auth.type} does not take gateway.auth.arguments: {redact_text(str(error))}"
+            f"{auth.type} does not take gateway.auth.arguments: {_without(auth, str(error))}"
         ) from error
+
+
+def _class_of_plugin(dotted: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = dotted.rpartition(".")
+    _need(module, f"gateway.auth.type names {dotted}")
+    try:
+        return getattr(import_module(module), name, None)
+    except Exception as error:  # a plugin may fail in any way
+        raise BackendUnavailable(
+            f"gateway.auth.type names {dotted}, and {module} cannot be imported: {redact_text(str(error))}"
+        ) from error
+
+
+def _without(auth: Auth, text: str) -> str:
+    """The text without any of the arguments, each of which may be a secret."""
+    for value in auth.arguments.values():
+        text = text.replace(value.get_secret_value() or "\0", HIDDEN)
+    return redact_text(text)
+
+
+def _guarded(inner: Any, kind: str) -> Any:
+    """``inner`` as it is asked by dask_gateway; whatever it fails with becomes an error that says so."""
+    from dask_gateway.auth import GatewayAuth
+
+    class Guarded(GatewayAuth):  # type: ignore[misc]  # dask_gateway carries no annotations
+        username = getattr(inner, "username", None)
+
+        def pre_request(self, resp: Any) -> tuple[Any, Any]:
+            try:
+                headers, context = inner.pre_request(resp)
+            except Exception as error:
+                raise self._failed(error) from error
+            return headers, context
+
+        def post_response(self, resp: Any, context: Any = None) -> None:
+            try:
+                inner.post_response(resp, context)
+            except Exception as error:
+                raise self._failed(error) from error
+
+        def _failed(self, error: Exception) -> BackendUnavailable:
+            reason = redact_text(str(error)) or type(error).__name__
+            return BackendUnavailable(f"no way into the gateway: {kind} failed: {reason}; see gateway.auth")
+
+    return Guarded()
 
 
 def _need(module: str, why: str) -> None:
