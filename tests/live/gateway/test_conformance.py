@@ -17,6 +17,12 @@ from live.gateway.conftest import used
 from live.gateway.stories import SMALL
 
 
+@pytest.fixture(scope="module")
+def durable(gateways: Callable[..., Gateway]) -> Gateway:
+    """One whose clusters outlive it."""
+    return gateways(database="sqlite")
+
+
 class OnAGateway(BackendConformance):
     """The suite on a server of the lab's."""
 
@@ -41,10 +47,6 @@ class TestInMemory(OnAGateway):
 
 
 class TestRestartedInMidLife(OnAGateway):
-    @pytest.fixture(scope="module")
-    def durable(self, gateways: Callable[..., Gateway]) -> Gateway:
-        return gateways(database="sqlite")
-
     @pytest.fixture(autouse=True)
     def _served(self, durable: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
         self.use(durable, monkeypatch)
