@@ -27,10 +27,58 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-HOLDS = ("dask", "distributed", "bokeh", "lz4", "numpy", "pandas", "xarray", "netcdf4", "iris-sample-data", "cryptography")
+HOLDS = (
+    "dask",
+    "distributed",
+    "bokeh",
+    "lz4",
+    "numpy",
+    "pandas",
+    "xarray",
+    "netcdf4",
+    "iris-sample-data",
+    "cryptography",
+)
 """What a Dask image has, and what the demo reads; those of them that are installed here."""
-COMMANDS = """sh bash env cat cp mv rm ls mkdir rmdir ln touch chmod head tail tee wc sort cut tr grep sed awk find xargs date sleep
-    true false test id whoami hostname uname ps kill dd df du sha256sum base64 tar gzip seq timeout nproc getent""".split()
+COMMANDS = [  # the shell's, and what people and liveness probes call
+    *(
+        "sh",
+        "bash",
+        "env",
+        "cat",
+        "cp",
+        "mv",
+        "rm",
+        "ls",
+        "mkdir",
+        "ln",
+        "touch",
+        "chmod",
+        "head",
+        "tail",
+        "tee",
+        "wc",
+        "sort",
+    ),
+    *(
+        "cut",
+        "tr",
+        "grep",
+        "sed",
+        "awk",
+        "find",
+        "xargs",
+        "date",
+        "sleep",
+        "true",
+        "false",
+        "test",
+        "id",
+        "hostname",
+        "uname",
+    ),
+    *("ps", "kill", "dd", "df", "du", "sha256sum", "base64", "tar", "gzip", "seq", "timeout", "nproc", "getent"),
+]
 VENV = Path("/opt/dask")
 PAUSE = "clusterhub.test/pause:1"
 """What holds the namespaces of a pod."""
@@ -155,7 +203,11 @@ def add_folder(layer: tarfile.TarFile, path: str, mode: int = 0o755, owner: int 
 def add_file(layer: tarfile.TarFile, path: str, source: Path) -> None:
     entry = tarfile.TarInfo(path.lstrip("/"))
     status = source.stat()
-    entry.size, entry.mode, entry.mtime = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644, int(status.st_mtime)
+    entry.size, entry.mode, entry.mtime = (
+        status.st_size,
+        0o755 if status.st_mode & 0o100 else 0o644,
+        int(status.st_mtime),
+    )
     with source.open("rb") as file:
         layer.addfile(entry, file)
 
@@ -165,7 +217,9 @@ def write_layer(path: Path) -> None:
     folders = {str(parent) for file in files for parent in Path(file).parents} - {"/"}
     python = VENV / "bin" / "python"
     with tarfile.open(path, "w") as layer:
-        for name in sorted(folders | {"/usr/lib64", "/usr/sbin", "/etc", "/root", str(python.parent), "/proc", "/sys", "/dev"}):
+        for name in sorted(
+            folders | {"/usr/lib64", "/usr/sbin", "/etc", "/root", str(python.parent), "/proc", "/sys", "/dev"}
+        ):
             add_folder(layer, name)
         add_folder(layer, "/tmp", 0o1777)
         add_folder(layer, "/home")
@@ -180,7 +234,8 @@ def write_layer(path: Path) -> None:
         add_text(layer, f"{VENV}/pyvenv.cfg", f"home = {home.parent}\nversion = {platform.python_version()}\n")
         for name in ("python", "python3"):
             add_link(layer, str(python.with_name(name)), str(home))
-        script = f"#!{python}\nimport sys\n\nfrom dask.__main__ import main\n\nsys.exit(main())\n"
+        # Guarded, since the nanny's children import it.
+        script = f'#!{python}\nimport sys\n\nfrom dask.__main__ import main\n\nif __name__ == "__main__":\n    sys.exit(main())\n'
         add_text(layer, str(python.with_name("dask")), script, 0o755)
 
 

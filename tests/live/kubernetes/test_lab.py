@@ -18,10 +18,21 @@ IMAGE = f"ghcr.io/dask/dask:{distributed.__version__}-py{sys.version_info.major}
 COMPONENT = "dask.org/component"
 
 
-async def api_of(kubeconfig: Path) -> Any:
+@asynccontextmanager
+async def api_of(kubeconfig: Path) -> AsyncIterator[Any]:
     from kr8s.asyncio import api
 
-    return await api(kubeconfig=str(kubeconfig))
+    opened = await api(kubeconfig=str(kubeconfig))
+    try:
+        yield opened
+    finally:
+        await opened._session.aclose()  # kr8s has no public way, and its sockets would be found open
+
+
+@pytest.fixture
+async def api(user: Path) -> AsyncIterator[Any]:
+    async with api_of(user) as opened:
+        yield opened
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
@@ -71,8 +82,8 @@ async def eventually(what: str, met: Callable[[], Awaitable[Any]]) -> Any:
     return result
 
 
-async def test_a_cluster_of_the_operator_computes_for_a_user_with_the_listed_rights(user: Path) -> None:
-    async with running(await api_of(user), manifest(n_workers=2)) as pods:
+async def test_a_cluster_of_the_operator_computes_for_a_user_with_the_listed_rights(api: Any) -> None:
+    async with running(api, manifest(n_workers=2)) as pods:
 
         async def ready() -> Any:
             return [pod for pod in await pods("scheduler") if await pod.ready()]
@@ -90,24 +101,30 @@ async def test_a_cluster_of_the_operator_computes_for_a_user_with_the_listed_rig
         assert any("Scheduler at" in line for line in [line async for line in scheduler.logs()])
 
 
-async def test_an_image_that_there_is_not_is_told_of_by_the_pod(user: Path) -> None:
+async def test_an_image_that_there_is_not_is_told_of_by_the_pod(api: Any) -> None:
     def reasons(pod: Any) -> set[str]:
-        return {status.state.waiting.reason for status in pod.status.get("containerStatuses", []) if "waiting" in status.state}
+        return {
+            status.state.waiting.reason
+            for status in pod.status.get("containerStatuses", [])
+            if "waiting" in status.state
+        }
 
-    async with running(await api_of(user), manifest(image="registry.invalid/no-such-image:1")) as pods:
+    async with running(api, manifest(image="registry.invalid/no-such-image:1")) as pods:
 
         async def told() -> Any:
-            return {"ErrImagePull", "ImagePullBackOff"} & {reason for pod in await pods("scheduler") for reason in reasons(pod)}
+            return {"ErrImagePull", "ImagePullBackOff"} & {
+                reason for pod in await pods("scheduler") for reason in reasons(pod)
+            }
 
         await eventually("the reason", told)
 
 
-async def test_a_worker_that_outgrows_its_memory_is_ended_by_the_system(user: Path) -> None:
+async def test_a_worker_that_outgrows_its_memory_is_ended_by_the_system(api: Any) -> None:
     spec = manifest()
     worker = spec["spec"]["worker"]["spec"]["containers"][0]
     worker["args"] = ["python", "-c", "held = bytearray(10**9); print(sum(held[::4096]))"]
 
-    async with running(await api_of(user), spec) as pods:
+    async with running(api, spec) as pods:
 
         async def ended() -> Any:
             states = [
@@ -125,17 +142,16 @@ async def test_a_worker_that_outgrows_its_memory_is_ended_by_the_system(user: Pa
     ("kind", "namespace"),
     [("pods", "default"), ("secrets", "kube-system"), ("daskclusters.kubernetes.dask.org", "default"), ("nodes", None)],
 )
-async def test_the_user_may_do_nothing_elsewhere(user: Path, kind: str, namespace: str | None) -> None:
+async def test_the_user_may_do_nothing_elsewhere(api: Any, kind: str, namespace: str | None) -> None:
     import kr8s
 
-    api = await api_of(user)
     with pytest.raises(kr8s.ServerError, match="forbidden"):
         _ = [thing async for thing in api.get(kind, namespace=namespace)]
 
 
 async def test_the_admin_sees_a_node_of_the_version_that_is_asked_for(admin: Path) -> None:
-    api = await api_of(admin)
-    nodes = [node async for node in api.get("nodes")]
+    async with api_of(admin) as opened:
+        nodes = [node async for node in opened.get("nodes")]
     assert nodes
     for node in nodes:
         assert node.status.nodeInfo.kubeletVersion.startswith("v1.")
