@@ -149,7 +149,7 @@ async def test_the_user_may_do_nothing_elsewhere(api: Any, kind: str, namespace:
         _ = [thing async for thing in api.get(kind, namespace=namespace)]
 
 
-async def test_the_admin_sees_a_node_of_the_version_that_is_asked_for(admin: Path) -> None:
+async def test_the_nodes_are_those_of_a_real_kubelet(admin: Path) -> None:
     async with api_of(admin) as opened:
         nodes = [node async for node in opened.get("nodes")]
     assert nodes
