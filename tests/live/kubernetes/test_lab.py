@@ -90,7 +90,7 @@ async def test_a_cluster_of_the_operator_computes_for_a_user_with_the_listed_rig
 
         [scheduler] = await eventually("a scheduler", ready)
         async with (
-            scheduler.portforward(8786) as port,
+            scheduler.portforward(8786, local_port="auto") as port,
             distributed.Client(f"tcp://127.0.0.1:{port}", asynchronous=True) as client,
         ):
             await client.wait_for_workers(2, timeout=PATIENCE)
