@@ -34,10 +34,12 @@ LIVE   := $(BIN)/python -m pytest -p no:cacheprovider
 test: $(call MARK,check)
 	@said=$$(mktemp -d); \
 	$(LIVE) tests/live/test_slurm_lab.py >"$$said/slurm" 2>&1 & slurm=$$!; \
-	$(LIVE) tests/live --ignore=tests/live/test_slurm_lab.py >"$$said/pbs" 2>&1 & pbs=$$!; \
+	$(LIVE) tests/live/test_kubernetes_lab.py >"$$said/kubernetes" 2>&1 & kubernetes=$$!; \
+	$(LIVE) tests/live --ignore-glob='*_lab.py' >"$$said/pbs" 2>&1 & pbs=$$!; \
 	$(BIN)/python -m pytest tests --ignore=tests/live; others=$$?; \
+	wait $$kubernetes; kubernetes=$$?; cat "$$said/kubernetes"; \
 	wait $$pbs; pbs=$$?; cat "$$said/pbs"; wait $$slurm; slurm=$$?; cat "$$said/slurm"; rm -r "$$said"; \
-	exit $$((others || pbs || slurm))
+	exit $$((others || kubernetes || pbs || slurm))
 
 check: $(call MARK,check)
 	$(BIN)/ruff check .

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 _OURS = ("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_")
-_KEPT = {"CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLURM_CONF"}  # where a real system is
+_KEPT = {  # where a real system is
+    *("CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLURM_CONF"),
+    *("CLUSTERHUB_KUBECONFIG", "CLUSTERHUB_KUBECONFIG_ADMIN", "CLUSTERHUB_KUBERNETES_LAB", "CLUSTERHUB_LAB_CACHE"),
+}
 
 for _name in [name for name in os.environ if name.startswith(_OURS) and name not in _KEPT]:
     del os.environ[_name]

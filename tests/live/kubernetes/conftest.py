@@ -1,0 +1,23 @@
+"""On a Kubernetes that is up: that of tests/labs/kubernetes, where test_kubernetes_lab.py takes them, or kind, k3d, any other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Elsewhere there is nothing to run them on; ../test_kubernetes_lab.py says so, loudly.
+collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_*.py"]
+
+
+@pytest.fixture
+def user() -> Path:
+    """The kubeconfig of somebody with just the rights that the docs list."""
+    return Path(os.environ["CLUSTERHUB_KUBECONFIG"])
+
+
+@pytest.fixture
+def admin() -> Path:
+    """The kubeconfig of somebody who may do anything, to bring about what users suffer."""
+    return Path(os.environ["CLUSTERHUB_KUBECONFIG_ADMIN"])
