@@ -1,0 +1,529 @@
+"""The caretaker, in a real scheduler with dask-gateway's own service: no result is lost, no cluster outlives its need."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from distributed import get_worker
+from tornado.httpclient import HTTPClientError
+
+from clusterhub.parts import SchedulerLink
+from clusterhub_backends.gateway import caretaker as module
+from clusterhub_backends.gateway.caretaker import ORDER, VERSION, install, recall
+
+from .cared import Cared, cared, eventually
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "INTERVAL", 0.05)
+    monkeypatch.setattr(module, "BUSY_INTERVAL", 0.02)
+    monkeypatch.setattr(module, "GRACE", 0.3)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cared]:
+    async with cared() as made:
+        yield made
+
+
+async def looked(times: int = 5) -> None:
+    """It has had its looks."""
+    await asyncio.sleep(0.05 * (times + 1))
+
+
+def gate(name: str) -> threading.Event:
+    """Workers are threads of this process: a task can wait for us."""
+    return GATES.setdefault(name, threading.Event())
+
+
+GATES: dict[str, threading.Event] = {}
+
+
+def work(name: str) -> str:
+    """A task that runs until its gate is opened; where it ran."""
+    assert GATES[name].wait(30)
+    return str(get_worker().name)
+
+
+# What it needs of dask-gateway
+
+
+def test_all_that_it_uses_of_dask_gateways_service_is_there(cluster: Cared):
+    """``dask_gateway/scheduler_preload.py``: a version that renames any of it fails here."""
+    used = attributes_of("_service", "service")
+    assert used >= {
+        "count",
+        "active_workers",
+        "closing_workers",
+        "waiter",
+        "scale",
+        "adapt",
+        "heartbeat",
+        "gateway",
+        "adapt_task",
+    }
+    assert {name for name in used if not hasattr(cluster.service, name)} == set()
+
+
+def test_all_that_it_uses_of_the_service_s_line_to_the_server_is_there():
+    from dask_gateway.scheduler_preload import GatewayClient, Waiter
+
+    used = attributes_of("gateway")
+    assert used >= {"shutdown", "api_url"}
+    client = GatewayClient("c1", "token", "http://gateway/api")
+    assert {name for name in used if not hasattr(client, name)} == set()
+    assert inspect.iscoroutinefunction(Waiter.interrupt)
+
+
+def attributes_of(*names: str) -> set[str]:
+    """The attributes of objects of these names that the module uses."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Attribute)
+        and ((isinstance(node.value, ast.Attribute) and node.value.attr in names)
+             or (isinstance(node.value, ast.Name) and node.value.id in names))
+    }  # fmt: skip
+
+
+# Being there
+
+
+async def test_a_scheduler_has_one_caretaker_and_that_remembers_what_the_first_was_told(cluster: Cared):
+    assert recall(cluster.scheduler) == {"version": 0, "memory": {}, "connected": 0}
+    first = cluster.care(asked=[3, 3])
+    again = install(cluster.scheduler, {"asked": [9, 9]})
+    assert again == {"version": VERSION, "memory": first.memory}
+    assert recall(cluster.scheduler) == {"version": VERSION, "memory": first.memory, "connected": 0}
+    assert first.memory["asked"] == [3, 3]
+
+
+async def test_it_is_told_and_asked_by_a_handler_of_the_scheduler(cluster: Cared):
+    cluster.care()
+    link = SchedulerLink(cluster.scheduler.address, None)
+    try:
+        await link.ask(ORDER, call={"do": "aim", "with": {"minimum": 2, "maximum": 2}})
+        await link.ask(ORDER, call={"do": "remember", "with": {"limit": 8, "kept": True}})
+        told = await link.ask(ORDER, call={"do": "observe", "with": {}})
+    finally:
+        await link.close()
+    assert (list(told["asked"]), told["count"], told["limit"], told["kept"]) == ([2, 2], 2, 8, True)
+
+
+async def test_what_it_tells_is_what_is_there(cluster: Cared):
+    cluster.care()
+    (worker,) = await cluster.start("a")
+    told = await cluster.caretaker.observe()
+    assert told["workers"] == {worker.address: {"name": "a", "host": "127.0.0.1", "stays": ""}}
+    assert told["range"] is None
+
+
+# The target
+
+
+async def test_a_target_is_the_number_that_the_gateway_is_told(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(3, 3)
+    await eventually(lambda: 3 in cluster.gateway.counts)
+    assert cluster.caretaker.memory["asked"] == [3, 3]
+
+
+async def test_a_range_is_the_gateway_s_own_adaptation_and_the_last_word_wins(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(1, 4)
+    told = await cluster.caretaker.observe()
+    assert told["range"] == [1, 4]
+    await eventually(lambda: cluster.service.count == 1)
+    await cluster.caretaker.aim(2, 2)
+    told = await cluster.caretaker.observe()
+    assert (told["range"], told["count"]) == (None, 2)
+
+
+async def test_what_the_server_was_told_by_others_is_only_remembered(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(9, 9, tell=False)
+    assert (cluster.caretaker.memory["asked"], cluster.service.count) == ([9, 9], 0)
+
+
+# Leaving
+
+
+async def test_a_worker_that_leaves_takes_no_result_with_it(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    client = await cluster.client()
+    results = client.map(lambda n: n * n, range(20), pure=False)
+    assert sum(await client.gather(results)) == 2470
+    await cluster.caretaker.aim(1, 1)
+    await eventually(lambda: len(cluster.names) == 1)
+    assert sum(await client.gather(results)) == 2470
+    assert not any(future.status != "finished" for future in results)
+
+
+async def test_who_is_idle_leaves_first(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    client = await cluster.client()
+    gate("first")
+    running = client.submit(work, "first", workers=["a"], allow_other_workers=False)
+    await eventually(lambda: any(ws.processing for ws in cluster.scheduler.workers.values()))
+    await cluster.caretaker.aim(1, 1)
+    await eventually(lambda: cluster.names == ["a"])
+    gate("first").set()
+    assert await running == "a"
+
+
+async def test_a_running_task_ends_before_its_worker_leaves_and_nothing_new_is_given_to_it(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    client = await cluster.client()
+    runs = [f"run {name}" for name in "ab"]
+    for run in runs:
+        gate(run)
+    running = [client.submit(work, run, workers=[run[-1]]) for run in runs]
+    await eventually(lambda: all(ws.processing for ws in cluster.scheduler.workers.values()))
+    await cluster.caretaker.aim(1, 1)
+    await looked()
+    assert cluster.names == ["a", "b"], "both work"
+    stays = await cluster.stays()
+    (leaving,) = [name for name, why in stays.items() if why]
+    assert stays[leaving] == "leaves when its running tasks have ended"
+    gate(f"run {'a' if leaving == 'b' else 'b'}").set()  # the other one is free now
+    later = client.map(lambda n: str(get_worker().name), range(8), pure=False)
+    assert set(await client.gather(later)) == {"a", "b"} - {leaving}
+    assert leaving in cluster.names
+    gate(f"run {leaving}").set()
+    assert sorted(await client.gather(running)) == ["a", "b"]
+    await eventually(lambda: leaving not in cluster.names)
+
+
+async def test_a_task_that_does_not_end_starts_again_elsewhere_after_its_patience(
+    cluster: Cared, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "DRAIN_PATIENCE", 0.2)
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    client = await cluster.client()
+    gate("long")
+    running = [
+        client.submit(work, "long", key=f"long-{name}", workers=[name], allow_other_workers=True) for name in "ab"
+    ]
+    await eventually(lambda: all(ws.processing for ws in cluster.scheduler.workers.values()))
+    await cluster.caretaker.aim(1, 1)
+    await eventually(lambda: len(cluster.names) == 1)
+    gate("long").set()
+    assert set(await client.gather(running)) == set(cluster.names)
+
+
+async def test_results_that_nobody_else_can_take_stay_and_are_told(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(1, 1)
+    await cluster.start("a")
+    client = await cluster.client()
+    result = client.submit(lambda: 42)
+    assert await result == 42
+    await cluster.caretaker.aim(0, 0)
+    await looked()
+    assert await cluster.stays() == {"a": "is to leave, and stays: it holds results that no other worker could take"}
+    assert await result == 42
+    result.release()
+    await eventually(lambda: cluster.names == [])
+
+
+async def test_results_that_stayed_leave_as_soon_as_somebody_can_take_them(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(1, 1)
+    await cluster.start("a")
+    client = await cluster.client()
+    result = client.submit(lambda: 42)
+    assert await result == 42
+    await cluster.caretaker.aim(0, 0)
+    await looked()
+    await cluster.caretaker.aim(1, 1)
+    await cluster.start("b")  # which is one too many
+    await eventually(lambda: len(cluster.names) == 1)
+    assert await result == 42
+
+
+async def test_who_was_to_leave_works_again_when_more_are_wanted(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    client = await cluster.client()
+    for run in ("stay a", "stay b"):
+        gate(run)
+    running = [client.submit(work, f"stay {name}", workers=[name]) for name in "ab"]
+    await eventually(lambda: all(ws.processing for ws in cluster.scheduler.workers.values()))
+    await cluster.caretaker.aim(1, 1)
+    await looked()
+    assert any((await cluster.stays()).values())
+    await cluster.caretaker.aim(2, 2)
+    assert not any((await cluster.stays()).values())
+    assert {ws.status.name for ws in cluster.scheduler.workers.values()} == {"running"}
+    for run in ("stay a", "stay b"):
+        gate(run).set()
+    assert sorted(await client.gather(running)) == ["a", "b"]
+    where = client.map(lambda n: (time.sleep(0.02), str(get_worker().name))[1], range(20), pure=False)
+    assert set(await client.gather(where)) == {"a", "b"}
+
+
+async def test_the_server_is_told_who_leaves_before_it_has_left(cluster: Cared):
+    """So it counts on their end, and does not take it for a failure."""
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    await cluster.caretaker.aim(1, 1)
+    await eventually(lambda: len(cluster.names) == 1)
+    told = [message["closing_workers"] for message in cluster.gateway.heartbeats if message["closing_workers"]]
+    assert told
+    assert set(told[0]) == {"a", "b"} - set(cluster.names)
+
+
+async def test_a_worker_that_was_sent_off_while_more_were_asked_for_is_made_good(cluster: Cared):
+    """The server expects its end, and starts none in its place until it hears another number (its db_base.py)."""
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    await cluster.start("a", "b")
+    cluster.gateway.may_close.clear()
+    await cluster.caretaker.aim(1, 1)
+    await eventually(lambda: cluster.gateway.heartbeats[-1]["closing_workers"])
+    await cluster.caretaker.aim(2, 2)
+    before = len(cluster.gateway.heartbeats)
+    cluster.gateway.may_close.set()
+    await eventually(lambda: len(cluster.names) == 1)
+    await eventually(lambda: [message["count"] for message in cluster.gateway.heartbeats[before:]][-2:] == [1, 2])
+    assert cluster.service.count == 2
+
+
+async def test_a_worker_that_dies_needs_no_making_good(cluster: Cared):
+    cluster.care()
+    await cluster.caretaker.aim(2, 2)
+    workers = await cluster.start("a", "b")
+    await workers[0].close()
+    await eventually(lambda: cluster.names == ["b"])
+    await looked()
+    assert cluster.gateway.counts[-1] == 2
+    assert 1 not in cluster.gateway.counts
+
+
+# Being needed
+
+
+async def test_a_cluster_ends_soon_after_whoever_made_it(cluster: Cared):
+    cluster.care(kept=False)
+    ann = await cluster.hold()
+    await looked(10)
+    assert not cluster.gateway.ended
+    ann.drop()
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_one_that_nobody_ever_held_ends_too(cluster: Cared):
+    """Whoever made it was killed before they could say that they hold it."""
+    cluster.care(kept=False)
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_it_lives_as_long_as_the_last_of_its_holders(cluster: Cared):
+    cluster.care(kept=False)
+    ann, ben = await cluster.hold("ann"), await cluster.hold("ben")
+    ann.drop()
+    await looked(10)
+    assert not cluster.gateway.ended
+    ben.drop()
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_who_only_looks_holds_nothing(cluster: Cared):
+    cluster.care(kept=False)
+    await cluster.hold("ann", holds=False)
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_who_is_back_in_time_still_holds_it(cluster: Cared, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "GRACE", 600.0)
+    caretaker = cluster.care(kept=False)
+    ann = await cluster.hold()
+    ann.drop()
+    await eventually(lambda: not caretaker._holders)
+    await cluster.hold()
+    monkeypatch.setattr(module, "GRACE", 0.0)
+    await looked(10)
+    assert not cluster.gateway.ended
+
+
+async def test_a_second_line_of_the_same_holder_is_not_ended_by_the_end_of_the_first(cluster: Cared):
+    cluster.care(kept=False)
+    first = await cluster.hold("ann")
+    held = cluster.caretaker._holders["ann"]
+    await cluster.hold("ann")
+    await eventually(lambda: cluster.caretaker._holders["ann"] is not held)
+    first.drop()
+    await looked(10)
+    assert not cluster.gateway.ended
+
+
+async def test_a_named_one_lingers(cluster: Cared):
+    cluster.care(kept=False, named=True, linger=600.0)
+    ann = await cluster.hold()
+    ann.drop()
+    await looked(15)
+    assert not cluster.gateway.ended
+    await cluster.caretaker.remember(linger=0.1)
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_a_kept_one_lives_on(cluster: Cared):
+    cluster.care()
+    ann = await cluster.hold()
+    ann.drop()
+    await looked(15)
+    assert not cluster.gateway.ended
+    await cluster.caretaker.remember(kept=False)
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_who_releases_it_is_told_whether_anybody_needs_it_still(cluster: Cared):
+    cluster.care(kept=False)
+    await cluster.hold("ann")
+    await cluster.hold("ben")
+    assert not await cluster.caretaker.release("ann")
+    assert await cluster.caretaker.release("ben")
+    assert await cluster.caretaker.release("ben"), "said twice, as after an answer that was lost"
+    await cluster.caretaker.remember(kept=True)
+    assert not await cluster.caretaker.release("ben")
+
+
+async def test_while_the_gateway_is_away_nobody_can_be_missed(cluster: Cared):
+    cluster.gateway.healthy = False
+    cluster.care(kept=False)
+    ann = await cluster.hold()
+    ann.drop()
+    await looked(15)
+    assert cluster.gateway.attempts == 0, "they may be there, and cannot be heard"
+    cluster.gateway.healthy = True
+    back = time.monotonic()
+    await eventually(lambda: cluster.gateway.ended)
+    assert time.monotonic() - back >= 0.3, "from then on they had their time"
+
+
+# Its end by the clock
+
+
+async def test_an_idle_one_ends_and_says_why_to_all_who_are_on_the_line(cluster: Cared):
+    cluster.care(idle_timeout=0.3)
+    ann, ben = await cluster.hold("ann"), await cluster.hold("ben", holds=False)
+    await eventually(lambda: cluster.gateway.ended)
+    for line in (ann, ben):
+        await eventually(lambda line=line: {"ends": "it was idle for 0 s"} in line.heard)
+
+
+async def test_one_that_works_is_not_idle(cluster: Cared):
+    caretaker = cluster.care()
+    await cluster.start("a")
+    client = await cluster.client()
+    gate("busy")
+    running = client.submit(work, "busy")
+    await eventually(lambda: any(ws.processing for ws in cluster.scheduler.workers.values()))
+    await caretaker.remember(idle_timeout=0.1)
+    await looked(10)
+    assert not cluster.gateway.ended
+    gate("busy").set()
+    assert await running == "a"
+    await eventually(lambda: cluster.gateway.ended)
+
+
+async def test_an_old_one_ends_whatever_it_does(cluster: Cared):
+    cluster.care(max_age=3600.0, created=time.time() - 3599.5)
+    ann = await cluster.hold()
+    await eventually(lambda: cluster.gateway.ended)
+    await eventually(lambda: {"ends": "it reached its age of 3600 s"} in ann.heard)
+
+
+async def test_one_that_nobody_limits_lives_on(cluster: Cared):
+    cluster.care(created=0.0)
+    await looked(15)
+    assert not cluster.gateway.ended
+
+
+# Ending
+
+
+async def test_an_end_that_fails_is_tried_again(cluster: Cared):
+    cluster.gateway.failures = [HTTPClientError(500), ConnectionRefusedError()]
+    cluster.care(kept=False)
+    await eventually(lambda: cluster.gateway.ended)
+    assert cluster.gateway.attempts == 3
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+async def test_a_gateway_that_has_forgotten_the_cluster_leaves_no_orphan(cluster: Cared, code: int):
+    """Started anew without a database, it knows neither the cluster nor its token."""
+    cluster.gateway.failures = [HTTPClientError(code)]
+    cluster.care(kept=False)
+    await eventually(lambda: cluster.scheduler.status.name in ("closing", "closed"))
+    assert not cluster.gateway.ended
+
+
+async def test_it_stumbles_and_goes_on(
+    cluster: Cared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caretaker = cluster.care(kept=False)
+    failing = [RuntimeError("stumble")]
+
+    async def stumbles() -> None:
+        if failing:
+            raise failing.pop()
+
+    monkeypatch.setattr(caretaker, "_look_at_leaving", stumbles)
+    await eventually(lambda: cluster.gateway.ended)
+    assert "the caretaker stumbled" in caplog.text
+
+
+# What it tells those on the line
+
+
+async def test_that_a_worker_ever_came_is_told_to_who_was_there_and_to_who_comes_later(cluster: Cared):
+    caretaker = cluster.care()
+    ann = await cluster.hold("ann")
+    assert ann.heard == []
+    (worker,) = await cluster.start("a")
+    await eventually(lambda: ann.heard == [{"came": True}])
+    await worker.close()
+    ben = await cluster.hold("ben")
+    await eventually(lambda: ben.heard == [{"came": True}])
+    assert caretaker.memory["came"]
+
+
+async def test_who_hangs_up_in_mid_sentence_disturbs_nobody(cluster: Cared):
+    cluster.care()
+    ann, ben = await cluster.hold("ann"), await cluster.hold("ben")
+    ann.drop()
+    await cluster.start("a")
+    await eventually(lambda: ben.heard == [{"came": True}])
+    await eventually(lambda: len(cluster.caretaker._watchers) == 1)
+
+
+async def test_its_task_ends_with_the_scheduler():
+    async with cared() as cluster:
+        caretaker = cluster.care()
+    assert caretaker._task is not None
+    await eventually(lambda: caretaker._task is not None and caretaker._task.done())
+
+
+def test_all_that_it_remembers_is_plain_data(cluster: Any):
+    import json
+
+    assert json.loads(json.dumps(recall(cluster.scheduler))) == {"version": 0, "memory": {}, "connected": 0}
