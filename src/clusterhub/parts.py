@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusterhub._dask import dashboard, draining
 from clusterhub._dask.draining import Drain, hold, release
+from clusterhub._dask.line import Line
 from clusterhub._dask.scheduler import NotRun, SchedulerLink
 from clusterhub.backend import Plan
 from clusterhub.native.adaptation import Adaptation
@@ -17,10 +18,14 @@ from clusterhub.native.verdict import Idleness
 if TYPE_CHECKING:
     from distributed import Scheduler
 
+    from clusterhub._dask.caretaker import Caretaker
+
 __all__ = [
     "Adaptation",
+    "Caretaker",
     "Drain",
     "Idleness",
+    "Line",
     "NotRun",
     "SchedulerLink",
     "dashboard",
@@ -40,3 +45,11 @@ def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:
 
     guarded: type[Scheduler] = scheduler_class(plan.dashboard_prefix)
     return guarded
+
+
+def __getattr__(name: str) -> object:
+    if name == "Caretaker":  # late: it is one of Dask's plugins
+        from clusterhub._dask.caretaker import Caretaker
+
+        return Caretaker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -141,21 +141,22 @@ class GatewayBackend(Backend[GatewayOptions]):
 
 
 async def _sighting(server: Server, report: ClusterReport) -> Sighting:
-    from clusterhub_backends.gateway.deployment import plan_from
-    from clusterhub_backends.gateway.line import Line
+    from clusterhub.elsewhere import plan_from
+    from clusterhub.parts import Line
+    from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
     starting = report.status.name == "PENDING"
     reason, memory = "", None
     if not starting:
         assert report.security is not None  # a running cluster has keys
-        line = Line(str(report.scheduler_address), report.security)
+        line = Line(str(report.scheduler_address), report.security, GatewayCaretaker)
         try:
             memory = await line.recall()
         except ClusterhubError as error:
             reason = str(error)
         finally:
             await line.close()
-    plan = plan_from(memory["plan"]) if memory and memory["plan"] is not None else None
+    plan = plan_from(memory["plan"], GatewayOptions) if memory and memory["plan"] is not None else None
     if plan is None and not reason and not starting:
         reason = "made without clusterhub"
     data: dict[str, Any] = {"address": server.address, "cluster": report.name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -126,14 +126,14 @@ class SchedulerLink:
         The function travels by value, and with it what it uses of its own module and of those that go ``along``: so the
         scheduler's environment needs no clusterhub.
         """
-        import cloudpickle
         from distributed.protocol import deserialize
         from distributed.protocol.serialize import Serialized
 
+        modules = {sys.modules[function.__module__], *along}
         answer = await self.ask(
             "run_function",
-            function=_by_value(function, along),
-            kwargs=cloudpickle.dumps(arguments),
+            function=_by_value(function, modules),
+            kwargs=_by_value(arguments, modules),
         )
         result = answer["result"] if answer["status"] == "OK" else None
         if answer["status"] != "OK":
@@ -161,15 +161,14 @@ def _lines(entries: Sequence[Sequence[str]]) -> str:
     return "\n".join(str(entry[-1]) for entry in reversed(entries))
 
 
-def _by_value(function: Callable[..., Any], along: Sequence[ModuleType]) -> bytes:
+def _by_value(thing: Any, modules: Collection[ModuleType]) -> bytes:
     import cloudpickle
 
-    modules = {sys.modules[function.__module__], *along}
     with _PICKLING:
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
-            return bytes(cloudpickle.dumps(function))
+            return bytes(cloudpickle.dumps(thing))
         finally:
             for module in modules:
                 cloudpickle.unregister_pickle_by_value(module)

@@ -14,8 +14,9 @@ from dask_gateway.scheduler_preload import GatewaySchedulerService
 from distributed import Client, Scheduler, Worker
 from distributed.comm.core import Comm, CommClosedError, connect
 
-from clusterhub_backends.gateway import caretaker
-from clusterhub_backends.gateway.caretaker import ATTEND, Caretaker
+from clusterhub._dask import caretaker
+from clusterhub._dask.caretaker import ATTEND, Caretaker
+from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
 from .serving import serving
 
@@ -90,7 +91,7 @@ class Cared:
             "plan": None, "named": False, "kept": True, "created": time.time(), "asked": [0, 0], "limit": None, "linger": 600.0,
             "idle_timeout": None, "max_age": None,
         }  # fmt: skip
-        caretaker.install(self.scheduler, {**known, **memory})
+        caretaker.install(self.scheduler, GatewayCaretaker, {**known, **memory})
         return self.caretaker
 
     @property

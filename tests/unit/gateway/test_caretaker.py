@@ -14,18 +14,20 @@ import pytest
 from distributed import get_worker
 from tornado.httpclient import HTTPClientError
 
+from clusterhub._dask import caretaker as everywhere
+from clusterhub._dask.caretaker import ORDER, VERSION, install, recall
 from clusterhub.parts import SchedulerLink
 from clusterhub_backends.gateway import caretaker as module
-from clusterhub_backends.gateway.caretaker import ORDER, VERSION, install, recall
+from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
 from .cared import Cared, cared, eventually
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "INTERVAL", 0.05)
-    monkeypatch.setattr(module, "BUSY_INTERVAL", 0.02)
-    monkeypatch.setattr(module, "GRACE", 0.3)
+    monkeypatch.setattr(everywhere, "INTERVAL", 0.05)
+    monkeypatch.setattr(everywhere, "BUSY_INTERVAL", 0.02)
+    monkeypatch.setattr(everywhere, "GRACE", 0.3)
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def attributes_of(*names: str) -> set[str]:
 async def test_a_scheduler_has_one_caretaker_and_that_remembers_what_the_first_was_told(cluster: Cared):
     assert recall(cluster.scheduler) == {"version": 0, "memory": {}, "connected": 0}
     first = cluster.care(asked=[3, 3])
-    again = install(cluster.scheduler, {"asked": [9, 9]})
+    again = install(cluster.scheduler, GatewayCaretaker, {"asked": [9, 9]})
     assert again == {"version": VERSION, "memory": first.memory}
     assert recall(cluster.scheduler) == {"version": VERSION, "memory": first.memory, "connected": 0}
     assert first.memory["asked"] == [3, 3]
@@ -211,7 +213,7 @@ async def test_a_running_task_ends_before_its_worker_leaves_and_nothing_new_is_g
 async def test_a_task_that_does_not_end_starts_again_elsewhere_after_its_patience(
     cluster: Cared, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "DRAIN_PATIENCE", 0.2)
+    monkeypatch.setattr(everywhere, "DRAIN_PATIENCE", 0.2)
     cluster.care()
     await cluster.caretaker.aim(2, 2)
     await cluster.start("a", "b")
@@ -298,7 +300,7 @@ async def test_a_worker_that_was_sent_off_while_more_were_asked_for_is_made_good
     await cluster.start("a", "b")
     cluster.gateway.may_close.clear()
     await cluster.caretaker.aim(1, 1)
-    await eventually(lambda: cluster.gateway.heartbeats[-1]["closing_workers"])
+    await eventually(lambda: cluster.gateway.heartbeats and cluster.gateway.heartbeats[-1]["closing_workers"])
     await cluster.caretaker.aim(2, 2)
     before = len(cluster.gateway.heartbeats)
     cluster.gateway.may_close.set()
@@ -353,13 +355,13 @@ async def test_who_only_looks_holds_nothing(cluster: Cared):
 
 
 async def test_who_is_back_in_time_still_holds_it(cluster: Cared, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "GRACE", 600.0)
+    monkeypatch.setattr(everywhere, "GRACE", 600.0)
     caretaker = cluster.care(kept=False)
     ann = await cluster.hold()
     ann.drop()
     await eventually(lambda: not caretaker._holders)
     await cluster.hold()
-    monkeypatch.setattr(module, "GRACE", 0.0)
+    monkeypatch.setattr(everywhere, "GRACE", 0.0)
     await looked(10)
     assert not cluster.gateway.ended
 
@@ -487,7 +489,7 @@ async def test_it_stumbles_and_goes_on(
         if failing:
             raise failing.pop()
 
-    monkeypatch.setattr(caretaker, "_look_at_leaving", stumbles)
+    monkeypatch.setattr(caretaker, "look_at_leaving", stumbles)
     await eventually(lambda: cluster.gateway.ended)
     assert "the caretaker stumbled" in caplog.text
 

@@ -1,18 +1,22 @@
-"""The line to a cluster's caretaker, through the gateway's proxy: what is asked over it, and whether it is up."""
+"""The line to a cluster whose scheduler runs elsewhere: its caretaker is met and asked over it, and it is watched."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clusterhub import ClusterGone
-from clusterhub.parts import NotRun, SchedulerLink, draining
+from clusterhub._dask import draining
+from clusterhub._dask.scheduler import NotRun, SchedulerLink
+from clusterhub.errors import ClusterGone
 
 if TYPE_CHECKING:
     from distributed import Security
+
+    from clusterhub._dask.caretaker import Caretaker
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +27,11 @@ CONNECT_PATIENCE = 5.0
 class Line:
     """To one scheduler. Raises ClusterGone where it does not answer."""
 
-    def __init__(self, address: str, security: Security) -> None:
+    def __init__(self, address: str, security: Security | None, kind: type[Caretaker]) -> None:
+        """``kind`` is the caretaker that a cluster of that system needs."""
+        self._kind = kind
         self.address = address
-        self._security = security
+        self.security = security
         self.link = SchedulerLink(address, security)
         self.remark = ""
         """Why the cluster has no caretaker; empty where it has one."""
@@ -43,15 +49,14 @@ class Line:
         A cluster goes without where the scheduler runs another Python, into which no code of ours can be carried, where it takes
         no functions, or where another version of clusterhub was there before; :attr:`remark` says so.
         """
-        # Late: distributed is imported with it.
-        from clusterhub_backends.gateway import caretaker
+        from clusterhub._dask import caretaker
 
         theirs, ours = await self._python(), _python_here()
         if theirs != ours:
             self._without(f"its scheduler runs Python {theirs}, this is {ours}")
             return
         try:
-            met = await self._run(caretaker.install, memory=dict(memory))
+            met = await self._run(caretaker.install, kind=self._kind, memory=dict(memory))
         except NotRun as refused:
             self._without(str(refused))
             return
@@ -62,7 +67,7 @@ class Line:
 
     async def recall(self) -> Mapping[str, Any] | None:
         """What a caretaker that is there remembers, and the number of ``connected`` workers; None where there is none."""
-        from clusterhub_backends.gateway import caretaker
+        from clusterhub._dask import caretaker
 
         if await self._python() != _python_here():
             return None
@@ -70,12 +75,15 @@ class Line:
         return {**found["memory"], "connected": found["connected"]} if found["version"] == caretaker.VERSION else None
 
     async def _run(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        return await self.link.call(function, along=(draining,), **arguments)
+        from clusterhub._dask import caretaker
+
+        along = (draining, caretaker, sys.modules[self._kind.__module__])
+        return await self.link.call(function, along=along, **arguments)
 
     def _without(self, why: str) -> None:
         self.remark = (
             f"no caretaker of ours could be put into its scheduler ({why}): scaling down may interrupt tasks, and the cluster"
-            " ends by close() or by the gateway's own rules alone"
+            " ends by close() or by its system's own rules alone"
         )
 
     async def _python(self) -> str:
@@ -84,7 +92,7 @@ class Line:
 
     async def tell(self, do: str, **arguments: Any) -> Any:
         """The caretaker's answer."""
-        from clusterhub_backends.gateway.caretaker import ORDER
+        from clusterhub._dask.caretaker import ORDER
 
         return await self.link.ask(ORDER, call={"do": do, "with": arguments})
 
@@ -103,9 +111,9 @@ class Line:
         """
         from distributed.comm.core import CommClosedError, connect
 
-        from clusterhub_backends.gateway.caretaker import ATTEND
+        from clusterhub._dask.caretaker import ATTEND
 
-        arguments = self._security.get_connection_args("client")
+        arguments = self.security.get_connection_args("client") if self.security is not None else {}
         try:
             comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
         except (OSError, CommClosedError) as error:
