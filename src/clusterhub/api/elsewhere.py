@@ -153,6 +153,8 @@ class Sought:
         return await attached(await asyncio.to_thread(self.found), hold)
 
     def _unknown(self, seen: Seen) -> ClusterhubError:
+        if isinstance(self.otherwise, ClusterGone):  # of this home it is known what became of it
+            return ClusterGone("; ".join([str(self.otherwise), *seen.remarks]), final=self.otherwise.final)
         return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks)
 
 

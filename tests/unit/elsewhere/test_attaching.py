@@ -116,6 +116,21 @@ def test_a_record_in_this_home_comes_first(sites):
         assert found.report().backend == "simulated"
 
 
+def test_what_became_of_one_in_this_home_is_told_where_nobody_else_has_that_name(monkeypatch):
+    clusterhub.connect("local", name="eddies", workers=0, local={"dashboard": False}).close()
+    with pytest.raises(ClusterGone, match="there is no cluster 'eddies' any more: it ended at"):
+        clusterhub.attach("eddies")
+
+    from simulated_queue import SimulatedBackend
+
+    async def discover(self, options):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(SimulatedBackend, "discover", discover)
+    with pytest.raises(ClusterGone, match="it ended at .*; simulated could not be asked for its clusters: no route"):
+        clusterhub.attach("eddies")
+
+
 def test_one_that_starts_is_waited_for_and_one_that_ends_is_not(monkeypatch):
     from dataclasses import replace
 
