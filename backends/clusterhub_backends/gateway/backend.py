@@ -163,6 +163,7 @@ async def _sighting(server: Server, report: ClusterReport) -> Sighting:
     asked = memory["asked"] if memory else None
     return Sighting(
         ref=Ref(backend="gateway", name=plan.name if plan is not None else report.name, data=data),
+        own_name=report.name,
         state="starting" if starting else "running",
         reason=reason,
         profile=plan.profile if plan is not None else "",

@@ -115,8 +115,9 @@ class Line:
 
         arguments = self.security.get_connection_args("client") if self.security is not None else {}
         try:
-            comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
-        except (OSError, CommClosedError) as error:
+            async with asyncio.timeout(CONNECT_PATIENCE):  # its own time limit does not bound the handshake
+                comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
+        except (OSError, CommClosedError) as error:  # a TimeoutError is an OSError
             raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
         try:
             if self.attended:

@@ -103,7 +103,6 @@ def system_of(kind: OfKind) -> System:
         # It may lack its address, and a library that takes a second to import is not worth waiting for then.
         refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)
         backend.load()
-        refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)  # it may lack its address
     except ClusterhubError:
         raise
     except Exception as error:  # a plugin may fail in any way; the other systems are asked

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import clusterhub
@@ -31,3 +33,9 @@ def eventually(what: str, met: Callable[[], bool], patience: float = 40.0) -> No
     while not met():
         assert time.monotonic() < deadline, f"not in {patience:g} s: {what}"
         time.sleep(0.1)
+
+
+def write_profile(home: Path, lab: Gateway, user: str = "ann") -> None:
+    """A profile ``lab`` in the user's own file."""
+    said = {"backend": "gateway", "worker": {"cores": 1, "memory": "512 MiB"}, "gateway": lab.table(user)}
+    (home / ".clusterhub.yaml").write_text(json.dumps({"profiles": {"lab": said}}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from clusterhub.errors import ClusterGone
 from clusterhub.testing import BackendConformance
 from labs.gateway.lab import Gateway
 from live.gateway.conftest import used
-from live.gateway.stories import SMALL
+from live.gateway.stories import SMALL, write_profile
 
 
 @pytest.fixture(scope="module")
@@ -26,30 +27,31 @@ def durable(gateways: Callable[..., Gateway]) -> Gateway:
 class OnAGateway(BackendConformance):
     """The suite on a server of the lab's."""
 
-    backend = "gateway"
+    backend = "lab"
     timeout = 90.0
     gateway: Gateway
 
     def lose_worker(self, cluster: Cluster) -> None:
         self.gateway.kill_worker(str(cluster.scheduler_address).rpartition("/")[2])
 
-    def use(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def use(self, gateway: Gateway, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gateway = used(gateway, monkeypatch)
         kind = type(self)
-        kind.overrides = {"worker": SMALL, "gateway": gateway.table()}
-        kind.broken = {"gateway": {**gateway.table(), "options": {"profile": "broken-worker"}}}
+        kind.overrides = {"worker": SMALL}
+        kind.broken = {"gateway": {"options": {"profile": "broken-worker"}}}
+        write_profile(home, gateway)
 
 
 class TestInMemory(OnAGateway):
     @pytest.fixture(autouse=True)
-    def _served(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.use(gateway, monkeypatch)
+    def _served(self, gateway: Gateway, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use(gateway, home, monkeypatch)
 
 
 class TestRestartedInMidLife(OnAGateway):
     @pytest.fixture(autouse=True)
-    def _served(self, durable: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.use(durable, monkeypatch)
+    def _served(self, durable: Gateway, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use(durable, home, monkeypatch)
 
     @contextmanager
     def unwaited(self, **overrides: Any) -> Iterator[Cluster]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from distributed import Client
@@ -22,7 +20,7 @@ from clusterhub.display.waiting import silent
 from clusterhub.profile import resolve
 from labs.gateway.lab import Gateway
 from live.gateway.conftest import used
-from live.gateway.stories import connected, eventually, options_of
+from live.gateway.stories import connected, eventually, options_of, write_profile
 
 SLOW = 60.0
 
@@ -215,12 +213,6 @@ def test_the_cluster_of_another_user_is_nobody_elses(lab, home):
         ref = clusterhub.Ref(backend="gateway", name=name, data={"address": lab.address, "cluster": name})
         with pytest.raises(clusterhub.ClusterhubError, match="another user"):
             asyncio.run(resolved.backend.attach(ref, resolved.options))  # type: ignore[attr-defined]
-
-
-def write_profile(home: Path, lab: Gateway, user: str = "ann") -> None:
-    """A profile ``lab`` in the user's own file."""
-    said = {"backend": "gateway", "worker": {"cores": 1, "memory": "512 MiB"}, "gateway": lab.table(user)}
-    (home / ".clusterhub.yaml").write_text(json.dumps({"profiles": {"lab": said}}))
 
 
 def connected_by_name(lab: Gateway, name: str, workers: int) -> Cluster:
