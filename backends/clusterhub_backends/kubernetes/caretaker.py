@@ -21,7 +21,7 @@ from clusterhub.parts import Caretaker
 
 ANSWER_WITHIN = 240.0
 """Seconds in which the operator has an answer: its own client gives up after 300."""
-LONG_AGO = 1.0
+LONG_AGO = -1e12
 """A time since when no living cluster is idle: the operator ends the cluster that tells it."""
 
 
@@ -32,7 +32,7 @@ class KubernetesCaretaker(Caretaker):
         super().__init__(scheduler, memory)
         self._to_go = 0
         self._gone: dict[str, Any] = {}
-        self._over = asyncio.Event()
+        self._changed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._sending = asyncio.Lock()
         self._ended = False
@@ -57,10 +57,10 @@ class KubernetesCaretaker(Caretaker):
                 self.kick.set()
                 try:
                     async with asyncio.timeout(0.2):
-                        await self._over.wait()
+                        await self._changed.wait()
                 except TimeoutError:
                     continue
-                self._over.clear()
+                self._changed.clear()
             unfinished, self._to_go = self._to_go > 0, 0
             await self.look_at_leaving()  # nobody is held up any more
             if unfinished and not self._gone:
@@ -73,7 +73,7 @@ class KubernetesCaretaker(Caretaker):
         if asked is None:
             return len(self.scheduler.workers)
         least, most = asked
-        floor = least if least == most else max(least, min(most, self.wanted()))
+        floor: int = least if least == most else max(least, min(most, self.wanted()))
         return max(0, len(self.scheduler.workers) - floor)
 
     def wanted(self) -> int:
@@ -93,7 +93,7 @@ class KubernetesCaretaker(Caretaker):
     async def told(self, minimum: int, maximum: int) -> None:
         """The operator learns it from the resource. Who was to go and is wanted again stays."""
         self._to_go = min(self._to_go, self._allowed())
-        self._over.set()
+        self._changed.set()
 
     async def send_off(self, ready: frozenset[str]) -> None:
         """Retire them. The operator removes them when it has our answer."""
@@ -104,7 +104,7 @@ class KubernetesCaretaker(Caretaker):
             gone = await self.scheduler.retire_workers(workers=still, close_workers=True, remove=True)
             self._gone |= gone
             self._to_go = max(0, self._to_go - len(gone))
-            self._over.set()
+            self._changed.set()
 
     def facts(self) -> Mapping[str, Any]:
         """How many are on their way out."""
@@ -129,7 +129,7 @@ class KubernetesCaretaker(Caretaker):
         self._ended = True
 
 
-class Asked(RequestHandler):
+class Asked(RequestHandler):  # type: ignore[misc]  # tornado carries no annotations here
     """A question of the operator's."""
 
     def initialize(self, caretaker: KubernetesCaretaker) -> None:
@@ -153,7 +153,7 @@ class Retire(Asked):
             self.tell(await self.caretaker.retire(n if isinstance(n, int) else 0))
         except Exception:
             self.caretaker.log.exception("clusterhub: the operator gets no answer, and asks again")
-            self.request.connection.stream.close()  # type: ignore[union-attr]  # it is an HTTP1Connection
+            self.request.connection.stream.close()
             self._finished = True
 
 
