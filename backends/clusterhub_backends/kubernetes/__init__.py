@@ -1,0 +1,1 @@
+"""Kubernetes, through Dask's operator."""
