@@ -29,7 +29,7 @@ from clusterhub_backends.kubernetes.manifest import (
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
 from clusterhub_backends.kubernetes.route import Route
-from clusterhub_backends.kubernetes.states import cause_of, scheduler_trouble, units_of
+from clusterhub_backends.kubernetes.pods import cause_of, scheduler_trouble, units_of
 from clusterhub_backends.kubernetes.template import is_encrypted
 from clusterhub_backends.kubernetes.user import user
 

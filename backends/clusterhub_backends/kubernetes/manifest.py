@@ -14,7 +14,7 @@ from clusterhub.profile.secrets import HIDDEN
 from clusterhub.quantities import LARGEST_DURATION
 from clusterhub_backends.kubernetes.options import KubernetesOptions, is_secret, without_secrets
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER
-from clusterhub_backends.kubernetes.pods import (
+from clusterhub_backends.kubernetes.template import (
     CA,
     CERT,
     COMM,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from clusterhub import ClusterSpec, Feature
 from clusterhub_backends.kubernetes.options import KubernetesOptions
-from clusterhub_backends.kubernetes.pods import ADDRESS, WORKER_NAME, footprint, is_encrypted
+from clusterhub_backends.kubernetes.template import ADDRESS, WORKER_NAME, footprint, is_encrypted
 
 _ENCRYPTION = ("DASK_DISTRIBUTED__COMM__TLS__", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION")
 
