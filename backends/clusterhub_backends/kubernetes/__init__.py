@@ -1,0 +1,1 @@
+"""Clusters on Kubernetes, which Dask's operator brings about."""
