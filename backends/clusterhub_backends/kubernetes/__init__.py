@@ -1,1 +1,7 @@
-"""Kubernetes, through Dask's operator."""
+"""Clusters on Kubernetes, brought about by Dask's operator: the public cloud."""
+
+from __future__ import annotations
+
+from clusterhub_backends.kubernetes.backend import KubernetesBackend
+
+__all__ = ["KubernetesBackend"]
