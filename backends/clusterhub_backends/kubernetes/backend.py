@@ -100,9 +100,7 @@ class KubernetesBackend(Backend[KubernetesOptions]):
             hidden = hidden_secret_manifest(name, spec, options, uid=PLANNED_UID, user=who)
             documents.insert(0, Document(title="Secret manifest", text=manifest_text(hidden), language="yaml"))
         if spec.workers.adapts:
-            scaler = autoscaler_manifest(
-                name, spec.workers.minimum, spec.workers.maximum, namespace=options.namespace
-            )
+            scaler = autoscaler_manifest(name, spec.workers.minimum, spec.workers.maximum, namespace=options.namespace)
             documents.append(Document(title="DaskAutoscaler manifest", text=manifest_text(scaler), language="yaml"))
         worker = spec.worker
         gpus = f", {worker.gpus} GPUs" if worker.gpus else ""
@@ -111,7 +109,8 @@ class KubernetesBackend(Backend[KubernetesOptions]):
             backend=self.name,
             spec=spec,
             options=options,
-            summary=f"workers as pods: {spec.workers}, of {worker.cores:g} cores, {worker.memory}{gpus} each, and one of the scheduler",
+            summary=f"workers as pods: {spec.workers}, of {worker.cores:g} cores, {worker.memory}{gpus} each; and one of the"
+            " scheduler",
             documents=tuple(documents),
         )
 
@@ -194,7 +193,9 @@ def _sighting(api: Api, cluster: Mapping[str, Any], connected: int) -> Sighting:
     metadata = cluster["metadata"]
     labels, name = metadata.get("labels", {}), str(metadata["name"])
     phase = cluster.get("status", {}).get("phase")
-    state = "ending" if metadata.get("deletionTimestamp") else "running" if phase in ("Running", "Pending") else "starting"
+    state = (
+        "ending" if metadata.get("deletionTimestamp") else "running" if phase in ("Running", "Pending") else "starting"
+    )
     data: dict[str, Any] = {"server": api.server, "namespace": api.namespace, "cluster": name}
     return Sighting(
         ref=Ref(backend="kubernetes", name=name, data=data),

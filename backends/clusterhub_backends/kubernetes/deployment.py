@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from clusterhub import BackendUnavailable, ClusterGone, ClusterhubError, Failure, Plan, Ref, Unit, Workers, WorkersFailed
+from clusterhub import (
+    BackendUnavailable,
+    ClusterGone,
+    Failure,
+    Plan,
+    Ref,
+    Unit,
+    Workers,
+    WorkersFailed,
+)
 from clusterhub.elsewhere import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
-from clusterhub.elsewhere.deployment import RETRY
 from clusterhub.parts import Line
-from clusterhub_backends.kubernetes.api import AlreadyThere, Api, NoSuchThing
+from clusterhub_backends.kubernetes.api import AlreadyThere, Api
 from clusterhub_backends.kubernetes.keys import Keys
 from clusterhub_backends.kubernetes.manifest import (
     PLAN_ANNOTATION,
@@ -28,9 +35,9 @@ from clusterhub_backends.kubernetes.manifest import (
     secret_variables,
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
-from clusterhub_backends.kubernetes.route import Route
 from clusterhub_backends.kubernetes.pods import cause_of, scheduler_trouble, units_of
-from clusterhub_backends.kubernetes.template import is_encrypted
+from clusterhub_backends.kubernetes.route import Route
+from clusterhub_backends.kubernetes.template import KEY, is_encrypted
 from clusterhub_backends.kubernetes.user import user
 
 OPERATOR_PATIENCE = 25.0
@@ -149,8 +156,8 @@ class KubernetesDeployment(ElsewhereDeployment):
                 raise WorkersFailed(failure, cluster=self._name, support=self._plan.spec.support)
             if not deployments and time.monotonic() - began > OPERATOR_PATIENCE:
                 raise BackendUnavailable(
-                    f"{self._api.place} took the DaskCluster, and nobody acts on it: Dask's operator does not run there, or not for"
-                    f" namespace {self._api.namespace}\n  next  {self._api.kubectl} get pods -A -l"
+                    f"{self._api.place} took the DaskCluster, and nobody acts on it: Dask's operator does not run there, or not"
+                    f" for namespace {self._api.namespace}\n  next  {self._api.kubectl} get pods -A -l"
                     " app.kubernetes.io/name=dask-kubernetes-operator; to install it: helm install --repo https://helm.dask.org"
                     " --create-namespace -n dask-operator --generate-name dask-kubernetes-operator"
                 )
@@ -162,14 +169,16 @@ class KubernetesDeployment(ElsewhereDeployment):
         service = await self._api.get("services", f"{self._name}-scheduler")
         if service is None:
             raise ClusterGone(f"the scheduler of {self._name} has no Service", final=False)
-        self._route = await Route.to(self._api, self._pod, service, self._plan.options.route)
         security = self._keys.security() if self._keys is not None else None
+        self._route = await Route.to(self._api, self._pod, service, security, self._plan.options.route)
         self._line = Line(self._route.address(self._keys is not None), security, KubernetesCaretaker)
 
     @classmethod
     async def attached(cls, ref: Ref, options: KubernetesOptions, plain: Plan[KubernetesOptions]) -> Self:
         """The living cluster behind ``ref``; ``plain`` is the plan where nobody remembers one. Raises ClusterGone."""
-        api = await Api.of(options.kubeconfig, options.context, str(ref.data.get("namespace") or "") or options.namespace)
+        api = await Api.of(
+            options.kubeconfig, options.context, str(ref.data.get("namespace") or "") or options.namespace
+        )
         deployment: Self | None = None
         try:
             deployment = cls(api, plain, None)
@@ -200,7 +209,7 @@ class KubernetesDeployment(ElsewhereDeployment):
             plan = plan_from(json.loads(text), KubernetesOptions)
             self._plan = plan.model_copy(update={"options": self._plan.options})
         secret = await self._api.get("secrets", secret_name(self._name))
-        if secret is not None and "tls.key" in secret.get("data", {}):
+        if secret is not None and KEY in secret.get("data", {}):
             self._keys = Keys.of(secret)
 
     # What it is
@@ -306,9 +315,9 @@ class KubernetesDeployment(ElsewhereDeployment):
         return Workers.exactly(replicas)
 
     async def logs(self, unit: str | None = None) -> Mapping[str, str]:
-        """What the pods have written, of those that ended as well, as long as Kubernetes keeps it. KeyError for an unknown one."""
+        """What the pods have written, those that ended as well, as long as Kubernetes keeps it. KeyError for an unknown one."""
         scheduler, workers = await asyncio.gather(self._pods("scheduler"), self._pods("worker"))
-        names = {"scheduler": str(pod["metadata"]["name"]) for pod in scheduler}
+        names = dict.fromkeys(["scheduler"], str(scheduler[-1]["metadata"]["name"])) if scheduler else {}
         names |= {str(pod["metadata"]["name"]): str(pod["metadata"]["name"]) for pod in workers}
         wanted = list(names) if unit is None else [unit]
         texts = await asyncio.gather(*(self._log(names[each]) for each in wanted))
@@ -378,5 +387,3 @@ def _how_it_ended(pods: Sequence[Mapping[str, Any]]) -> str:
                 reason = ended.get("reason", "Error")
                 return f"was restarted by Kubernetes after it had ended ({reason}, exit code {ended.get('exitCode')})"
     return "was replaced by Kubernetes (its pod was deleted, or its node is gone)"
-
-

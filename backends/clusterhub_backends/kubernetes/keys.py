@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusterhub.keeper.keys import make_keys
+from clusterhub_backends.kubernetes.template import CA, CERT, KEY
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -34,7 +35,7 @@ class Keys:
     def of(cls, secret: Mapping[str, Any]) -> Keys:
         """Those in a Secret."""
         data = secret["data"]
-        return cls(*(base64.b64decode(data[name]).decode() for name in ("ca.crt", "tls.crt", "tls.key")))
+        return cls(*(base64.b64decode(data[name]).decode() for name in (CA, CERT, KEY)))
 
     def security(self) -> Security:
         """The same for Dask. It takes the text of keys for their files."""

@@ -14,6 +14,7 @@ from clusterhub.profile.secrets import HIDDEN
 from clusterhub.quantities import LARGEST_DURATION
 from clusterhub_backends.kubernetes.options import KubernetesOptions, is_secret, without_secrets
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER
+from clusterhub_backends.kubernetes.syntax import as_label_value, is_service_name
 from clusterhub_backends.kubernetes.template import (
     CA,
     CERT,
@@ -26,7 +27,6 @@ from clusterhub_backends.kubernetes.template import (
     pods,
     withheld,
 )
-from clusterhub_backends.kubernetes.syntax import as_label_value, is_service_name
 
 API_VERSION = "kubernetes.dask.org/v1"
 CLUSTER_LABEL, USER_LABEL, UID_LABEL = "clusterhub/cluster", "clusterhub/user", "clusterhub/uid"

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_se
 from clusterhub import Bytes, Frozen
 from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_name, redact_text
 from clusterhub.spec import Cores
-from clusterhub_backends.kubernetes import templatepec, syntax
+from clusterhub_backends.kubernetes import podspec, syntax
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER
 
 OURS = ("dask.org/", "kubernetes.dask.org/", "clusterhub/", "kopf.zalando.org/", "sidecar.istio.io/inject")

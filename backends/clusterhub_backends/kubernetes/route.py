@@ -3,54 +3,82 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clusterhub import ClusterhubError
 from clusterhub_backends.kubernetes.api import Api
+from clusterhub_backends.kubernetes.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from distributed import Security
 
 PORT = 8786
 TRIAL = 2.0
-"""Seconds in which an address that can be reached at all takes a connection."""
+"""Seconds in which a scheduler that can be reached at all answers."""
+HEAD_START = 0.3
+"""Seconds by which the direct way may come after the forwarded one, and is taken all the same: it does not break with the API
+server."""
 
 
 class Route:
     """How one cluster's scheduler is reached. :meth:`close` ends a forwarded port."""
 
-    def __init__(self, host: str, port: int, forward: Any = None) -> None:
+    def __init__(self, host: str, port: int, forward: Tunnel | None = None) -> None:
         self.host = host
         self.port = port
         self._forward = forward
 
     @classmethod
     async def to(
-        cls, api: Api, pod: Mapping[str, Any], service: Mapping[str, Any], how: Literal["auto", "direct", "port-forward"]
+        cls,
+        api: Api,
+        pod: Mapping[str, Any],
+        service: Mapping[str, Any],
+        security: Security | None,
+        how: Literal["auto", "direct", "port-forward"],
     ) -> Route:
         """The first way that works: the service's name and addresses, the pod's, the node's, then a forwarded port.
 
         Raises ClusterhubError where none does.
         """
-        if how != "port-forward":
-            found = await _first_of(list(_addresses(pod, service, api.namespace)))
-            if found is not None:
+        addresses = list(_addresses(pod, service, api.namespace))
+        direct = asyncio.create_task(_first_of(addresses, security)) if how != "port-forward" else None
+        if direct is not None and how == "direct":
+            if (found := await direct) is not None:
                 return cls(*found)
-            if how == "direct":
-                tried = ", ".join(f"{host}:{port}" for host, port in _addresses(pod, service, api.namespace))
-                raise ClusterhubError(
-                    f"the scheduler cannot be reached from here at {tried}; leave kubernetes.route auto, or give it a Service"
-                    " that can be (kubernetes.service_type: LoadBalancer)"
-                )
-        return await cls._forwarded(api, str(pod["metadata"]["name"]))
+            tried = ", ".join(f"{host}:{port}" for host, port in addresses)
+            raise ClusterhubError(
+                f"the scheduler cannot be reached from here at {tried}; leave kubernetes.route auto, or give it a Service that"
+                " can be (kubernetes.service_type: LoadBalancer)"
+            )
+        return await cls._better(await cls._forwarded(api, str(pod["metadata"]["name"])), direct, security)
+
+    @classmethod
+    async def _better(
+        cls, forwarded: Route, direct: asyncio.Task[tuple[str, int] | None] | None, security: Security | None
+    ) -> Route:
+        """The direct way where it answers not much later than the forwarded one: what is not there may never answer."""
+        if direct is None:
+            return forwarded
+        try:
+            through = asyncio.create_task(_answers(forwarded.host, forwarded.port, security))
+            await asyncio.wait([direct, through], return_when=asyncio.FIRST_COMPLETED)
+            if not direct.done() and await through:
+                await asyncio.wait([direct], timeout=HEAD_START)
+            found = await direct if direct.done() or not await through else None
+        finally:
+            direct.cancel()
+            await asyncio.wait([direct])
+        if found is None:
+            return forwarded
+        await forwarded.close()
+        return cls(*found)
 
     @classmethod
     async def _forwarded(cls, api: Api, pod: str) -> Route:
-        from kr8s.asyncio.objects import Pod
-
-        resource = await Pod.get(pod, namespace=api.namespace, api=api.kr8s)
-        forward = resource.portforward(PORT, local_port="auto")
-        port = await forward.start()
-        return cls("127.0.0.1", port, forward)
+        tunnel = Tunnel(api, pod)
+        return cls("127.0.0.1", await tunnel.open(), tunnel)
 
     @property
     def forwarded(self) -> bool:
@@ -59,14 +87,13 @@ class Route:
 
     def address(self, tls: bool) -> str:
         """As Dask writes it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'tls' if tls else 'tcp'}://{host}:{self.port}"
+        return written(self.host, self.port, tls)
 
     async def close(self) -> None:
         """End it."""
         if self._forward is not None:
             forward, self._forward = self._forward, None
-            await forward.stop()
+            await forward.close()
 
 
 def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: str) -> Iterator[tuple[str, int]]:
@@ -85,19 +112,26 @@ def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: st
             yield status["hostIP"], int(port["nodePort"])
 
 
-async def _first_of(addresses: list[tuple[str, int]]) -> tuple[str, int] | None:
-    """The first in this order that takes a connection; all are tried at once."""
-    answers = await asyncio.gather(*(_takes(host, port) for host, port in addresses))
+async def _first_of(addresses: list[tuple[str, int]], security: Security | None) -> tuple[str, int] | None:
+    """The first in this order at which a Dask scheduler answers that has our keys; all are tried at once."""
+    answers = await asyncio.gather(*(_answers(host, port, security) for host, port in addresses))
     return next((address for address, answer in zip(addresses, answers, strict=True) if answer), None)
 
 
-async def _takes(host: str, port: int) -> bool:
+async def _answers(host: str, port: int, security: Security | None) -> bool:
+    """Not only whether it takes connections: proxies and firewalls may take them for addresses that they do not know."""
+    from distributed.comm.core import CommClosedError, connect
+
+    arguments = security.get_connection_args("client") if security is not None else {}
     try:
         async with asyncio.timeout(TRIAL):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
+            comm = await connect(written(host, port, security is not None), timeout=TRIAL, **arguments)
+    except (OSError, CommClosedError):  # a TimeoutError is an OSError
         return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+    comm.abort()
     return True
+
+
+def written(host: str, port: int, tls: bool) -> str:
+    """An address as Dask writes it."""
+    return f"{'tls' if tls else 'tcp'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,38 @@
+"""Kubernetes keeps the contract, on a real API server, kubelet and operator, for a user with the rights that the docs list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterhub.cluster import Cluster
+from clusterhub.testing import BackendConformance
+
+SMALL: dict[str, Any] = {"worker": {"cores": 1, "memory": "512 MiB"}, "kubernetes": {"requests": {"cores": 0.1}}}
+
+
+class TestKubernetes(BackendConformance):
+    backend = "cloud"
+    overrides = SMALL
+    broken = {"kubernetes": {"image": "registry.invalid/no-such-image:1"}}
+    timeout = 90.0
+
+    @pytest.fixture(autouse=True)
+    def _profile(self, user: Path, home: Path) -> None:
+        said = {"backend": "kubernetes", "kubernetes": {"kubeconfig": str(user)}}
+        (home / ".clusterhub.yaml").write_text(json.dumps({"profiles": {"cloud": said}}))
+
+    def lose_worker(self, cluster: Cluster) -> None:
+        with cluster.get_client(set_as_default=False) as client:
+            client.run(_killed, workers=[next(iter(cluster.scheduler_info["workers"]))], wait=False)
+
+
+def _killed() -> None:
+    import os
+    import signal
+
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
