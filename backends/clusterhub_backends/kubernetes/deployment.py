@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -43,7 +45,7 @@ from clusterhub_backends.kubernetes.user import user
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
 CLUSTER, COMPONENT, GROUP = "dask.org/cluster-name", "dask.org/component", "dask.org/workergroup-name"
-LOG_LINES = 500
+LOG_LINES, LOG_TAIL = 500, 8
 LOOK = 0.25
 """Seconds between two looks at a scheduler that starts."""
 
@@ -60,7 +62,7 @@ class KubernetesDeployment(ElsewhereDeployment):
         self._uid = ""
         self._pod: Mapping[str, Any] = {}
         self._route: Route | None = None
-        self._units: dict[str, str] = {}
+        self._connected_once: set[str] = set()
 
     # Coming to be
 
@@ -153,7 +155,7 @@ class KubernetesDeployment(ElsewhereDeployment):
             deployments = await self._api.list("deployments", labels={CLUSTER: self._name, COMPONENT: "scheduler"})
             failure = scheduler_trouble(pods, deployments, events, self._api.now)
             if failure is not None:
-                raise WorkersFailed(failure, cluster=self._name, support=self._plan.spec.support)
+                raise WorkersFailed(await self._with_log(failure), cluster=self._name, support=self._plan.spec.support)
             if not deployments and time.monotonic() - began > OPERATOR_PATIENCE:
                 raise BackendUnavailable(
                     f"{self._api.place} took the DaskCluster, and nobody acts on it: Dask's operator does not run there, or not"
@@ -286,9 +288,22 @@ class KubernetesDeployment(ElsewhereDeployment):
             events = await self.answered(self._api.list("events"))
             deployments = await self.answered(self._api.list("deployments", labels=labels))
         now = self._api.now
-        units = units_of(pods, deployments, events, names, wanted, now, stays=stays)
-        self._units = {unit.name: str(unit.name) for unit in units}
-        return units, cause_of(pods, deployments, events, names, wanted, now)
+        self._connected_once |= names.keys()
+        came = frozenset(self._connected_once)
+        units = units_of(pods, deployments, events, names, wanted, now, stays=stays, came=came)
+        failure = cause_of(pods, deployments, events, names, wanted, now, came=came)
+        return units, await self._with_log(failure) if failure is not None else None
+
+    async def _with_log(self, failure: Failure) -> Failure:
+        """What the container wrote before it ended says the rest, where one has run."""
+        if not failure.unit or failure.log_tail:
+            return failure
+        with contextlib.suppress(ClusterhubError):  # it may be gone: the cause is told without
+            text = await self._api.logs(failure.unit, previous=True, lines=LOG_TAIL)
+            text = text or await self._api.logs(failure.unit, lines=LOG_TAIL)
+            if text:
+                return replace(failure, log_tail=tuple(text.rstrip().splitlines()[-LOG_TAIL:]))
+        return failure
 
     async def _workers(self) -> tuple[Mapping[str, str], Mapping[str, str], int]:
         """Names of the connected workers by address, why some stay although they are to leave, and how many are wanted."""
