@@ -14,6 +14,7 @@ from typing import Any, Self
 from clusterhub import (
     BackendUnavailable,
     ClusterGone,
+    ClusterhubError,
     Failure,
     Plan,
     Ref,
