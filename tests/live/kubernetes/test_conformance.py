@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from clusterhub.cluster import Cluster
 from clusterhub.testing import BackendConformance
-
-SMALL: dict[str, Any] = {"worker": {"cores": 1, "memory": "512 MiB"}, "kubernetes": {"requests": {"cores": 0.1}}}
+from live.kubernetes.stories import SMALL, write_profile
 
 
 class TestKubernetes(BackendConformance):
     backend = "cloud"
-    overrides = SMALL
+    overrides = {"worker": SMALL}
     broken = {"kubernetes": {"image": "registry.invalid/no-such-image:1"}}
     timeout = 90.0
 
     @pytest.fixture(autouse=True)
     def _profile(self, user: Path, home: Path) -> None:
-        said = {"backend": "kubernetes", "kubernetes": {"kubeconfig": str(user)}}
-        (home / ".clusterhub.yaml").write_text(json.dumps({"profiles": {"cloud": said}}))
+        write_profile(home, user)
 
     def lose_worker(self, cluster: Cluster) -> None:
         with cluster.get_client(set_as_default=False) as client:
