@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import batch, config, fresh, gateway, kept, living, turning
+from . import batch, config, fresh, gateway, kept, kubernetes, living, turning
 from .measuring import Figure, Verdict
 
 PATIENCE = 60.0
@@ -52,6 +52,7 @@ SUITE = (
     Benchmark("ls", kept.LISTING, kept.listing, pairs=10),
     Benchmark("gateway", gateway.COMING, gateway.coming, pairs=8),
     Benchmark("gateway-call", gateway.CALLING, gateway.calling, pairs=40),
+    Benchmark("kubernetes", kubernetes.COMING, kubernetes.coming, pairs=8),
     Benchmark("submit", batch.SUBMITTING, batch.submitting, pairs=6),
     Benchmark("workers", batch.COMING, batch.coming, pairs=10),
     Benchmark("notice", batch.NOTICING, batch.noticing, pairs=3),
