@@ -19,7 +19,7 @@ _LOG = (
     (re.compile(r"(No module named '?(?:dask|distributed)\b[^\n]*)"), "kubernetes.image", "take an image with Dask in it"),
     (re.compile(r"ModuleNotFoundError: (No module named [^\n]*)"), "kubernetes.image", "take an image that has it"),
     (re.compile(r"((?:exec: )?[\w./-]+: (?:command )?not found)"), "kubernetes.image", "take an image that has it"),
-    (re.compile(r"(Timed out (?:starting worker|trying to connect)[^\n]*)"), "", "may it reach the scheduler? see NetworkPolicies"),
+    (re.compile(r"(Timed out (?:starting worker|trying to connect)[^\n]*)"), "", "is a NetworkPolicy in its way?"),
     (re.compile(r"(ssl\.SSL\w*Error: [^\n]*)"), "network.tls", "see that all nodes agree on the time"),
     (re.compile(r"(?:OSError|IOError).*(No space left on device)"), "storage.scratch", "name a scratch folder with room"),
     (re.compile(r"(MemoryError|Cannot allocate memory)"), "worker.memory", "give each worker more memory"),

@@ -96,7 +96,7 @@ def _of_nodes(pod: Object, source: str) -> tuple[str, str, str]:
         for pattern, found in _ON_NODES:
             if match := re.search(pattern, what):
                 words, because, next_step = found
-                return words.format(*match.groups(default="")).strip(), because, next_step
+                return words.format(*match.groups()), because, next_step
     if "no nodes available" in source:
         return "finds no node at all: the cluster has none", "", "ask your site"
     return "finds no node that takes it", "kubernetes.pod", "see the system's own words"
@@ -133,11 +133,19 @@ _ON_NODES: Sequence[tuple[str, tuple[str, str, str]]] = (
         ),
     ),
     (
-        r"untolerated taint(?:\(s\))? *(\{[^}]*\})?",  # which one, Kubernetes 1.34 does not tell any more
+        r"untolerated taint \{([^}]*?)(?:: )?\}",
         (
-            "finds no node that takes it: they are kept for others, by a taint {0}",
+            "finds no node that takes it: they are kept for others, by the taint {0}",
             "kubernetes.tolerations",
-            "tolerate it, if you may: kubectl describe nodes shows taints",
+            "tolerate it, if you may",
+        ),
+    ),
+    (
+        r"untolerated taint",  # which one, Kubernetes 1.34 does not tell any more
+        (
+            "finds no node that takes it: they have taints that it does not tolerate",
+            "kubernetes.tolerations",
+            "see them, and tolerate those that you may: kubectl describe nodes",
         ),
     ),
     (r"were unschedulable", ("finds its nodes closed to new pods", "", "ask your site; kubectl get nodes shows them")),
