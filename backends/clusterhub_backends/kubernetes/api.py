@@ -69,6 +69,8 @@ KINDS: Mapping[str, Kind] = {
     "serviceaccounts": Kind("ServiceAccount", "", "v1"),
     "resourcequotas": Kind("ResourceQuota", "", "v1"),
     "limitranges": Kind("LimitRange", "", "v1"),
+    "configmaps": Kind("ConfigMap", "", "v1"),
+    "persistentvolumeclaims": Kind("PersistentVolumeClaim", "", "v1"),
     "namespaces": Kind("Namespace", "", "v1", namespaced=False),
     "deployments": Kind("Deployment", "apps", "v1"),
     "priorityclasses": Kind("PriorityClass", "scheduling.k8s.io", "v1", namespaced=False),
@@ -146,6 +148,15 @@ class Api:
             raise no_kubernetes("answers", self._way)
         return str(answer["gitVersion"])
 
+    async def dask_version(self) -> str:
+        """The version of the kinds of Dask's operator, as ``v1``. Raises BackendUnavailable where they are not there."""
+        asked = Question("get", "", DASK, None)
+        answer = await self._json(asked, "GET", base=f"/apis/{DASK}", version="", url="")
+        preferred = answer.get("preferredVersion") if isinstance(answer, Mapping) else None
+        if not isinstance(preferred, Mapping):
+            raise no_kubernetes("answers", self._way)
+        return str(preferred.get("version"))
+
     async def get(self, kind: str, name: str) -> Json | None:
         """The object of that name, or None."""
         try:
@@ -154,15 +165,23 @@ class Api:
             return None
 
     async def list(
-        self, kind: str, *, labels: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        everywhere: bool = False,
     ) -> Sequence[Json]:
-        """All of a kind that have these labels and fields. In a namespace that does not exist there are none."""
+        """All of a kind that have these labels and fields; with ``everywhere`` those of all namespaces.
+
+        In a namespace that does not exist there are none.
+        """
         params = {
             name: ",".join(f"{key}={value}" for key, value in said.items())
             for name, said in (("labelSelector", labels), ("fieldSelector", fields))
             if said
         }
-        answer = await self._object("list", "GET", kind, params=params)
+        answer = await self._object("list", "GET", kind, params=params, everywhere=everywhere)
         items = answer.get("items")
         if not isinstance(items, list):
             raise no_kubernetes("answers", self._way)
@@ -235,9 +254,11 @@ class Api:
 
     # How they are asked
 
-    async def _object(self, verb: str, method: str, kind: str, name: str = "", **how: Any) -> Json:
+    async def _object(
+        self, verb: str, method: str, kind: str, name: str = "", *, everywhere: bool = False, **how: Any
+    ) -> Json:
         of = KINDS[kind]
-        namespace = self.namespace if of.namespaced else None
+        namespace = self.namespace if of.namespaced and not everywhere else None
         asked = Question(verb, kind, of.group, namespace, name)
         url = f"{kind}/{name}" if name and method != "POST" else kind
         for _retry in range(0 if verb == "delete" else CONFLICTS):

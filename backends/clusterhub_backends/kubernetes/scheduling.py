@@ -46,12 +46,15 @@ def unschedulable(pod: Object, events: Sequence[Object], now: datetime) -> Troub
         return Trouble("cannot be given a node", source, since=since)
     found = _of_claims(source) or _of_nodes(pod, source)
     words, because, next_step = found
+    if node := (pod.get("status") or {}).get("nominatedNodeName"):
+        words = f"waits while pods of lower priority are ended for it on {node}"
+        return Trouble(words, source, because, next_step, FOR_EVER, since)
     ordered = _scale_up(pod, events, now)
     if ordered:
         return Trouble(
             f"{words}; the cluster is adding a node", f"{source} {ordered}".strip(), because, next_step, FOR_EVER, since
         )
-    busy = "Insufficient" in source and "No preemption victims found" in source
+    busy = "Insufficient" in source and not _never(source)
     return Trouble(words, source, because, next_step, PATIENCE, since, busy=busy)
 
 
@@ -101,13 +104,19 @@ def _of_nodes(pod: Object, source: str) -> tuple[str, str, str]:
 
 def _lacking(pod: Object, resources: Sequence[str], source: str) -> tuple[str, str, str]:
     needed = [shown_amount(each, requested(pod, each)) for each in dict.fromkeys(resources)]
-    never = "Preemption is not helpful" in source and "No preemption victims" not in source
-    many = "has so many" if never else "has them free"
-    one = f"needs {' and '.join(needed)}, no node {many}"
+    never = _never(source)
+    much = all(each in ("memory", "ephemeral-storage") for each in resources)
+    has = f"has so {'much' if much else 'many'}" if never else f"has {'it' if much else 'them'} free"
+    one = f"needs {' and '.join(needed)}, no node {has}"
     key = _KEYS.get(resources[0], "worker.gpus" if resources[0].endswith("/gpu") else "kubernetes.pod")
     if (pod["metadata"].get("labels") or {}).get("dask.org/component") == "scheduler":
         key = "kubernetes.scheduler"
     return one, key, "ask for less" if never else "ask for less, or try again when others have ended"
+
+
+def _never(source: str) -> bool:
+    """Whether no node would have enough, were it empty: since Kubernetes 1.31 the scheduler tells that apart."""
+    return "Preemption is not helpful" in source and "No preemption victims" not in source
 
 
 _ON_NODES: Sequence[tuple[str, tuple[str, str, str]]] = (
@@ -124,11 +133,19 @@ _ON_NODES: Sequence[tuple[str, tuple[str, str, str]]] = (
         ),
     ),
     (
-        r"untolerated taint(?:\(s\))? ?\{?([^}]*?)(?:: )?\}?$",
+        r"untolerated taint \{([^}]*?)(?:: )?\}",
         (
-            "finds no node that takes it: they are kept for others ({0})",
+            "finds no node that takes it: they are kept for others, by the taint {0}",
             "kubernetes.tolerations",
-            "tolerate that taint, if you may",
+            "tolerate it, if you may",
+        ),
+    ),
+    (
+        r"untolerated taint",  # which one, Kubernetes 1.34 does not tell any more
+        (
+            "finds no node that takes it: they have taints that it does not tolerate",
+            "kubernetes.tolerations",
+            "see them, and tolerate those that you may: kubectl describe nodes",
         ),
     ),
     (r"were unschedulable", ("finds its nodes closed to new pods", "", "ask your site; kubectl get nodes shows them")),
