@@ -107,7 +107,13 @@ class Line:
 
         arguments = self._security.get_connection_args("client")
         try:
-            comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
+            async with asyncio.timeout(CONNECT_PATIENCE):  # its own ends before the other side has said who it is
+                comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
+        except TimeoutError as error:
+            raise ClusterGone(
+                f"the scheduler at {self.address} cannot be reached: no answer within {CONNECT_PATIENCE:g} s",
+                final=False,
+            ) from error
         except (OSError, CommClosedError) as error:
             raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
         try:
