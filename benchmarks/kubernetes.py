@@ -18,7 +18,7 @@ LAB = ROOT / "tests" / "labs" / "kubernetes" / "lab"
 
 COMING = """From nothing to the first worker, in the eyes of a Dask client: `connect("kubernetes", workers=1)` against
 `KubeCluster(n_workers=1)`, each in a new process on a host where the Services of the cluster have names, once all is imported,
-until `wait_for_workers(1)`; and the end of both. Ours makes keys, and all its traffic is encrypted, which `KubeCluster` cannot do.
+until `wait_for_workers(1)`; and the end of both. Ours makes keys, and its traffic is encrypted, which `KubeCluster` cannot do.
 It is given a `custom_cluster_spec` with commands that exist, and the same image and resources. Where it loses the race that is
 known of it (dask-kubernetes 968), a pair is told as it was."""
 

@@ -115,9 +115,14 @@ class Line:
 
         arguments = self.security.get_connection_args("client") if self.security is not None else {}
         try:
-            async with asyncio.timeout(CONNECT_PATIENCE):  # its own time limit does not bound the handshake
+            async with asyncio.timeout(CONNECT_PATIENCE):  # its own ends before the other side has said who it is
                 comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
-        except (OSError, CommClosedError) as error:  # a TimeoutError is an OSError
+        except TimeoutError as error:
+            raise ClusterGone(
+                f"the scheduler at {self.address} cannot be reached: no answer within {CONNECT_PATIENCE:g} s",
+                final=False,
+            ) from error
+        except (OSError, CommClosedError) as error:
             raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
         try:
             if self.attended:

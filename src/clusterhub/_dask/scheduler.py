@@ -130,11 +130,13 @@ class SchedulerLink:
         from distributed.protocol.serialize import Serialized
 
         modules = {sys.modules[function.__module__], *along}
-        answer = await self.ask(
-            "run_function",
-            function=_by_value(function, modules),
-            kwargs=_by_value(arguments, modules),
-        )
+        travelling = {"function": _by_value(function, modules), "kwargs": _by_value(arguments, modules)}
+        try:
+            answer = await self.ask("run_function", **travelling)
+        except ClusterGone:
+            raise
+        except Exception as error:  # what the scheduler itself says to that, as others than ours may
+            raise NotRun(f"the scheduler at {self.address} runs no functions: {error}", final=False) from error
         result = answer["result"] if answer["status"] == "OK" else None
         if answer["status"] != "OK":
             why = answer["exception_text"]

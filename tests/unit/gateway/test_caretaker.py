@@ -122,9 +122,11 @@ async def test_it_is_told_and_asked_by_a_handler_of_the_scheduler(cluster: Cared
 
 async def test_what_it_tells_is_what_is_there(cluster: Cared):
     cluster.care()
+    await cluster.caretaker.aim(1, 1)
     (worker,) = await cluster.start("a")
     told = await cluster.caretaker.observe()
     assert told["workers"] == {worker.address: {"name": "a", "host": "127.0.0.1", "stays": ""}}
+    assert told["count"] == 1
     assert told["range"] is None
 
 
@@ -300,7 +302,7 @@ async def test_a_worker_that_was_sent_off_while_more_were_asked_for_is_made_good
     await cluster.start("a", "b")
     cluster.gateway.may_close.clear()
     await cluster.caretaker.aim(1, 1)
-    await eventually(lambda: cluster.gateway.heartbeats and cluster.gateway.heartbeats[-1]["closing_workers"])
+    await eventually(lambda: any(message["closing_workers"] for message in cluster.gateway.heartbeats))
     await cluster.caretaker.aim(2, 2)
     before = len(cluster.gateway.heartbeats)
     cluster.gateway.may_close.set()
@@ -434,6 +436,7 @@ async def test_an_idle_one_ends_and_says_why_to_all_who_are_on_the_line(cluster:
 
 async def test_one_that_works_is_not_idle(cluster: Cared):
     caretaker = cluster.care()
+    await caretaker.aim(1, 1)
     await cluster.start("a")
     client = await cluster.client()
     gate("busy")
@@ -501,6 +504,7 @@ async def test_that_a_worker_ever_came_is_told_to_who_was_there_and_to_who_comes
     caretaker = cluster.care()
     ann = await cluster.hold("ann")
     assert ann.heard == []
+    await caretaker.aim(1, 1)
     (worker,) = await cluster.start("a")
     await eventually(lambda: ann.heard == [{"came": True}])
     await worker.close()
@@ -513,6 +517,7 @@ async def test_who_hangs_up_in_mid_sentence_disturbs_nobody(cluster: Cared):
     cluster.care()
     ann, ben = await cluster.hold("ann"), await cluster.hold("ben")
     ann.drop()
+    await cluster.caretaker.aim(1, 1)
     await cluster.start("a")
     await eventually(lambda: ben.heard == [{"came": True}])
     await eventually(lambda: len(cluster.caretaker._watchers) == 1)
