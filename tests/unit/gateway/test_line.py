@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from clusterhub_backends.gateway.line import Line
 from distributed import Scheduler
 from distributed.security import Security
 
 from clusterhub import ClusterGone
-from clusterhub_backends.gateway import caretaker
-from clusterhub_backends.gateway import line as module
-from clusterhub_backends.gateway.caretaker import Caretaker
+from clusterhub._dask import caretaker
+from clusterhub._dask import line as module
+from clusterhub._dask.caretaker import Caretaker
+from clusterhub._dask.line import Line
+from clusterhub_backends.gateway import caretaker as own
+from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
 from .cared import Cared, cared, eventually
 
@@ -35,7 +37,7 @@ async def cluster() -> AsyncIterator[Cared]:
 @asynccontextmanager
 async def lined(cluster: Cared) -> AsyncIterator[Line]:
     """A line to its scheduler, without TLS."""
-    line = Line(cluster.scheduler.address, Security())
+    line = Line(cluster.scheduler.address, Security(), GatewayCaretaker)
     try:
         yield line
     finally:
@@ -80,7 +82,7 @@ UNAIDED = """
                 raise ModuleNotFoundError(name)
 
     sys.meta_path.insert(0, Without())
-    install = pickle.loads(sys.stdin.buffer.read())
+    install, kind = pickle.loads(sys.stdin.buffer.read())
     recall = install.__globals__["recall"] if "recall" in install.__globals__ else None
 
     class Scheduler:
@@ -97,7 +99,7 @@ UNAIDED = """
 
     async def main():
         scheduler = Scheduler()
-        answer = install(scheduler, {"kept": True, "idle_timeout": None, "max_age": None, "created": 0.0})
+        answer = install(scheduler, kind, {"kept": True, "idle_timeout": None, "max_age": None, "created": 0.0})
         await asyncio.sleep(0.1)
         await scheduler.plugins["clusterhub-caretaker"].close()
         print(answer["version"], sorted(scheduler.handlers))
@@ -116,7 +118,7 @@ async def test_what_travels_runs_where_clusterhub_is_not_installed():
     there = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(UNAIDED), stdin=-1, stdout=-1, stderr=-1
     )
-    out, error = await there.communicate(_by_value(caretaker.install, (draining,)))
+    out, error = await there.communicate(_by_value((caretaker.install, GatewayCaretaker), (draining, caretaker, own)))
     assert there.returncode == 0, error.decode()
     assert out.decode().split(maxsplit=1) == [str(caretaker.VERSION), "['clusterhub-attend', 'clusterhub-order']\n"]
 
@@ -187,7 +189,7 @@ async def test_who_stays_holds_the_cluster_and_hears_why_it_ends(cluster: Cared,
         await eventually(lambda: there._holders)
         assert heard.ups == 1
         await there.remember(max_age=1.0, created=0.0)
-        there._kick.set()
+        there.kick.set()
         await eventually(lambda: {"ends": "it reached its age of 1 s"} in heard.heard)
         heard.task.cancel()
         await eventually(lambda: not there._holders)
@@ -225,7 +227,7 @@ async def test_a_line_returns_when_its_scheduler_ends(cluster: Cared):
 async def test_where_nobody_answers_no_line_can_be_made():
     async with Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler:
         address = scheduler.address
-    line = Line(address, Security())
+    line = Line(address, Security(), GatewayCaretaker)
     with pytest.raises(ClusterGone, match=f"the scheduler at {address} cannot be reached") as caught:
         await line.stay("ann", True, lambda: None, lambda said: None)
     assert not caught.value.final
@@ -246,7 +248,7 @@ async def test_where_somebody_listens_and_says_nothing_patience_ends(monkeypatch
     silent = await asyncio.start_server(listens, "127.0.0.1", 0)
     async with silent:
         port = silent.sockets[0].getsockname()[1]
-        line = Line(f"tcp://127.0.0.1:{port}", Security())
+        line = Line(f"tcp://127.0.0.1:{port}", Security(), GatewayCaretaker)
         with pytest.raises(ClusterGone, match="no answer within 0.3 s"):
             await line.stay("ann", True, lambda: None, lambda said: None)
         await line.close()
