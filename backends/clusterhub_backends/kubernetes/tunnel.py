@@ -6,6 +6,7 @@ kr8s's own dumps a traceback for each connection that breaks, and leaves tasks b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -54,7 +55,9 @@ class Tunnel:
             logger.debug("clusterhub: a connection to %s has ended: %r", self._pod, error)
         finally:
             self._streams.discard(stream)
-            writer.close()
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         namespace = self._api.namespace

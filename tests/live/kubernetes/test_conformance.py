@@ -22,13 +22,12 @@ class TestKubernetes(BackendConformance):
         write_profile(home, user)
 
     def lose_worker(self, cluster: Cluster) -> None:
+        def killed() -> None:  # made here, so that it travels by value
+            import os
+            import signal
+
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+
         with cluster.get_client(set_as_default=False) as client:
-            client.run(_killed, workers=[next(iter(cluster.scheduler_info["workers"]))], wait=False)
-
-
-def _killed() -> None:
-    import os
-    import signal
-
-    os.kill(os.getppid(), signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+            client.run(killed, workers=[next(iter(cluster.scheduler_info["workers"]))], wait=False)
