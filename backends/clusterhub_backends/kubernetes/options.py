@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_serializer, model_validator
 
 from clusterhub import Bytes, Frozen
-from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_name, redact_text
+from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_entry, is_secret_name, redact_text
 from clusterhub.spec import Cores
 from clusterhub_backends.kubernetes import podspec, syntax
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER
@@ -251,24 +251,23 @@ class KubernetesOptions(Frozen):
 
 
 def without_secrets(value: Any) -> Any:
-    """The part of a manifest as it may be shown: texts whose name says that they are secrets are hidden, at any depth."""
+    """The part of a manifest as it may be shown: texts that names say are secrets are hidden, at any depth."""
     if isinstance(value, Mapping):
-        named = is_env_secret(value)
         return {
-            key: HIDDEN
-            if isinstance(below, str) and (is_secret_name(key) or (named and key == "value"))
-            else without_secrets(below)
+            key: HIDDEN if isinstance(below, str) and is_secret_entry(value, key) else without_secrets(below)
             for key, below in value.items()
         }
     if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in value]
+        before = [None, *value]  # of the words of a command, one that names a secret is followed by it
+        return [
+            HIDDEN if isinstance(item, str) and _names_secret(word) else without_secrets(item)
+            for word, item in zip(before, value, strict=False)
+        ]
     return redact_text(value) if isinstance(value, str) else value
 
 
-def is_env_secret(entry: Mapping[str, Any]) -> bool:
-    """Whether that entry of ``env``, or anything else with a name and a value, is a secret told in clear."""
-    name, value = entry.get("name"), entry.get("value")
-    return isinstance(name, str) and isinstance(value, str) and is_secret(name, value)
+def _names_secret(word: object) -> bool:
+    return isinstance(word, str) and word.startswith("-") and "=" not in word and is_secret_name(word.lstrip("-"))
 
 
 def is_secret(name: str, value: str) -> bool:

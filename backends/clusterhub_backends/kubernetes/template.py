@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from clusterhub import Bytes, ClusterSpec, Footprint
-from clusterhub_backends.kubernetes.options import KubernetesOptions, is_env_secret
+from clusterhub_backends.kubernetes.options import KubernetesOptions, is_secret
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER, laid_over
 
 COMM_PORT, DASHBOARD_PORT = 8786, 8787
@@ -85,9 +85,10 @@ def _withheld(
     if "env" in container:
         result["env"] = []
     for entry in container.get("env") or ():
-        if is_env_secret(entry) and not _REFERENCE.search(entry["value"]):
+        value = entry.get("value")
+        if isinstance(value, str) and is_secret(entry["name"], value) and not _REFERENCE.search(value):
             key = f"{component}.{container['name']}.{entry['name']}"
-            found[key] = _unescaped(entry["value"])
+            found[key] = _unescaped(value)
             entry = {"name": entry["name"], "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
         result["env"].append(entry)
     return result

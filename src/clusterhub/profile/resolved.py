@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from clusterhub.backend import Backend, Leaf, left_by
 from clusterhub.errors import Problem
 from clusterhub.profile.fields import secret_at
-from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_path
+from clusterhub.profile.secrets import HIDDEN, holds_secret_text, is_secret_entry, is_secret_path
 from clusterhub.profile.tree import Node
 from clusterhub.profile.written import block, one_line
 from clusterhub.spec import ClusterSpec
@@ -85,7 +85,7 @@ def _is_default(origin: str) -> bool:
 
 def _says_secret(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return any(is_secret_path((str(key),)) or _says_secret(entry) for key, entry in value.items())
+        return any(is_secret_entry(value, key) or _says_secret(entry) for key, entry in value.items())
     if isinstance(value, list | tuple):
         return any(_says_secret(item) for item in value)
     return isinstance(value, str) and holds_secret_text(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 HIDDEN = "********"
 
@@ -11,9 +12,10 @@ _SECRET_WORDS = (
     "passw", "passphrase", "pwd", "secret", "token", "credential", "api_key", "apikey", "access_key", "private_key",
     "auth_key", "signing_key", "session_key", "license_key", "cookie",
 )  # fmt: skip
-# Names that hold such a word and no secret: where one lies, how long it lives, whether it is wanted.
+# Names that hold such a word and no secret: where one lies, how long it lives, whether it is wanted; and Kubernetes' own.
 _HARMLESS = re.compile(
-    r"(_(file|path|dir|directory|url|ttl|timeout|name|type|class|variable)s?|^(use|with|require)_\w+)$"
+    r"(_(file|path|dir|directory|url|ttl|timeout|name|type|class|variable|ref)s?|^(use|with|require|automount)_\w+"
+    r"|^image_pull_secrets)$"
 )
 
 _URL = re.compile(
@@ -35,6 +37,13 @@ def is_secret_name(name: str) -> bool:
 def is_secret_path(path: Iterable[str | int]) -> bool:
     """Whether any key on the way to a value says that it is a secret."""
     return any(isinstance(step, str) and is_secret_name(step) for step in path)
+
+
+def is_secret_entry(table: Mapping[Any, Any], key: object) -> bool:
+    """Whether the value at ``key`` is a secret, as far as names tell: its own, or what stands beside it as its ``name``,
+    as in the lists of variables that Kubernetes has."""
+    name = table.get("name") if key == "value" else None
+    return is_secret_name(str(key)) or (isinstance(name, str) and is_secret_name(name))
 
 
 def redact_text(text: str) -> str:

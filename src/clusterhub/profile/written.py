@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from clusterhub.profile.secrets import HIDDEN, is_secret_name, redact_text
+from clusterhub.profile.secrets import HIDDEN, is_secret_entry, redact_text
 from clusterhub.profile.yaml12 import scalar
 
 LONGEST_SHOWN = 60
@@ -33,7 +33,7 @@ def _flow(value: Any, *, in_block: bool, hide: bool, limit: int | None = None) -
     if isinstance(value, Mapping):
         shown = _first(value.items(), limit)
         inside = ", ".join(
-            f"{_flow(key, in_block=False, hide=hide)}: {_entry(key, v, hide, limit)}" for key, v in shown
+            f"{_flow(key, in_block=False, hide=hide)}: {_entry(value, key, hide, limit)}" for key, _ in shown
         )
         return f"{{{inside}}}"
     if isinstance(value, list | tuple):
@@ -53,10 +53,10 @@ def _first(items: Iterable[Any], limit: int | None) -> Iterator[Any]:
         yield item
 
 
-def _entry(key: Any, value: Any, hide: bool, limit: int | None) -> str:
-    if hide and value is not None and is_secret_name(str(key)):
+def _entry(table: Mapping[Any, Any], key: Any, hide: bool, limit: int | None) -> str:
+    if hide and table[key] is not None and is_secret_entry(table, key):
         return HIDDEN
-    return _flow(value, in_block=False, hide=hide, limit=limit)
+    return _flow(table[key], in_block=False, hide=hide, limit=limit)
 
 
 def _other(value: Any) -> str:

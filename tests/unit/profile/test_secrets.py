@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from clusterhub.profile import parse_set
-from clusterhub.profile.secrets import is_secret_name, redact_text
+from clusterhub.profile.secrets import HIDDEN, is_secret_name, redact_text
+from clusterhub.profile.written import one_line
 
 SECRET = "hunter2xyz"
 
@@ -21,9 +22,29 @@ def test_names_that_say_secret(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["queue", "account", "token_file", "secret_name", "key", "PATH", "monkey", "author"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "queue",
+        "account",
+        "token_file",
+        "secret_name",
+        "key",
+        "PATH",
+        "monkey",
+        "author",
+        "secretKeyRef",
+        "image_pull_secrets",
+        "automountServiceAccountToken",
+    ],
+)
 def test_names_that_say_no_secret(name: str) -> None:
     assert not is_secret_name(name)
+
+
+def test_what_is_listed_with_a_secret_name_is_hidden() -> None:
+    listed = {"env": [{"name": "API_TOKEN", "value": SECRET}, {"name": "TZ", "value": "UTC"}]}
+    assert one_line(listed) == f"{{env: [{{name: API_TOKEN, value: {HIDDEN}}}, {{name: TZ, value: UTC}}]}}"
 
 
 @pytest.mark.parametrize(
