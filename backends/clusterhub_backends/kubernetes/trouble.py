@@ -10,7 +10,7 @@ from clusterhub import Failure
 PATIENCE = 25.0
 """Seconds that a trouble which may pass by itself has for that: a start has to fail with its cause within 30."""
 FOR_EVER = float("inf")
-_VERBS = frozenset({"needs", "finds", "is", "was", "cannot", "ends", "ended", "runs", "may", "must"})
+_VERBS = frozenset({"needs", "finds", "is", "was", "waits", "cannot", "ended", "runs", "must"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,19 @@ class Trouble:
             return False
         return self.patience <= 0 or (self.since is not None and now - self.since >= timedelta(seconds=self.patience))
 
+    @property
+    def _lacks_subject(self) -> bool:
+        return self.words.partition(" ")[0].rstrip(",") in _VERBS
+
     def of(self, subject: str) -> str:
         """The words with a subject: ``one needs 4 cores, …``, ``its pod: image x cannot be pulled: …``."""
-        return f"{subject} {self.words}" if self.words.partition(" ")[0] in _VERBS else f"{subject}: {self.words}"
+        return f"{subject} {self.words}" if self._lacks_subject else f"{subject}: {self.words}"
 
     def failure(self, unit: str, *, count: int = 1, subject: str = "") -> Failure:
         """The same as evidence, for a unit of that name; without a ``subject`` for any of many."""
-        verb = self.words.partition(" ")[0] in _VERBS
         began = self.ended or self.words.startswith("runs")
         return Failure(
-            summary=self.of(subject or "one") if subject or verb else self.words,
+            summary=self.of(subject or "one") if subject or self._lacks_subject else self.words,
             unit=unit if began else "",  # what has not begun did not end either
             exit_code=self.exit_code,
             source=self.source,
