@@ -19,7 +19,7 @@ class Scaling(Base):
         with self.cluster(workers=per) as cluster:
             cluster.scale(3 * per)
             cluster.wait(timeout=self.timeout)
-            assert cluster.report().connected == 3 * per
+            self.eventually("as many are there, and no more", lambda: self.settled(cluster, 3 * per))
 
     def test_scaling_down_loses_no_result(self) -> None:
         per = self.per_unit()

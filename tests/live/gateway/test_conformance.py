@@ -53,6 +53,12 @@ class TestRestartedInMidLife(OnAGateway):
     def _served(self, durable: Gateway, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.use(durable, home, monkeypatch)
 
+    def test_closing_releases_everything(self) -> None:
+        """The server is a child of ours as well, and they are counted: so it is not started anew here."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(self), "unwaited", OnAGateway.unwaited)
+            super().test_closing_releases_everything()
+
     @contextmanager
     def unwaited(self, **overrides: Any) -> Iterator[Cluster]:
         with super().unwaited(**overrides) as cluster:
