@@ -15,7 +15,7 @@ import clusterhub_backends.kubernetes.manifest as manifest
 from clusterhub import ClusterSpec, ConfigError, Plan
 from clusterhub.backend import Leaf
 from clusterhub.profile.secrets import HIDDEN
-from clusterhub_backends.kubernetes import pods
+from clusterhub_backends.kubernetes import template
 from clusterhub_backends.kubernetes.options import KubernetesOptions
 from clusterhub_backends.kubernetes.unsupported import refused
 
@@ -112,7 +112,7 @@ def test_the_pod_has_room_for_the_nanny_beside_its_worker():
     worker = container("worker", worker={"cores": 4, "memory": "16 GiB"})
     assert worker["resources"]["limits"] == {"cpu": "4", "memory": f"{16 * 1024 + 96}Mi"}
     assert worker["args"][worker["args"].index("--memory-limit") + 1] == str(16 * 2**30)
-    assert pods.footprint(spec(worker={"memory": "16 GiB"})).worker_memory == 16 * 2**30
+    assert template.footprint(spec(worker={"memory": "16 GiB"})).worker_memory == 16 * 2**30
 
 
 def test_what_is_reserved_is_what_may_be_used_unless_it_is_said():
@@ -133,12 +133,12 @@ def test_no_more_can_be_reserved_than_used():
 
 @pytest.mark.parametrize(("cores", "text"), [(4, "4"), (0.5, "500m"), (1.5, "1500m"), (0.1, "100m"), (0.0001, "1m")])
 def test_cores_as_kubernetes_counts_them(cores: float, text: str):
-    assert pods.cpu(cores) == text
+    assert template.cpu(cores) == text
 
 
 @given(st.integers(1, 2**60))
 def test_memory_is_told_exactly(size: int):
-    text = pods.amount(size)
+    text = template.amount(size)
     factor = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}.get(text[-2:], 1)
     assert int(text.rstrip("KMGi")) * factor == size
 
@@ -172,7 +172,7 @@ def test_another_python_runs_both():
 
 
 def test_the_image_is_dasks_own_of_the_versions_here(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pods, "version", lambda name: "2026.8.1+12.gdeadbee")
+    monkeypatch.setattr(template, "version", lambda name: "2026.8.1+12.gdeadbee")
     expected = f"ghcr.io/dask/dask:2026.8.1-py{sys.version_info.major}.{sys.version_info.minor}"
     assert container("worker")["image"] == container("scheduler")["image"] == expected
     assert container("worker", {"image": "mine:1"})["image"] == "mine:1"
@@ -253,8 +253,8 @@ def test_a_variable_arrives_as_it_was_written():
 
 @given(st.text("$()A", max_size=8))
 def test_any_variable_arrives_as_it_was_written(value: str):
-    assert expanded(pods._escaped(value), {"A": "other"}) == value
-    assert pods._unescaped(pods._escaped(value)) == value
+    assert expanded(template._escaped(value), {"A": "other"}) == value
+    assert template._unescaped(template._escaped(value)) == value
 
 
 def expanded(text: str, known: dict[str, str]) -> str:
