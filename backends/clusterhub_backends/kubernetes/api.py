@@ -234,7 +234,8 @@ class Api:
             if "container name must be specified" in refused.source:
                 raise
             return None  # it waits to start, or there was none before
-        return answer.text
+        # By the kubelet, with status 200, for a container that it has just removed.
+        return None if answer.text.startswith("unable to retrieve container logs for ") else answer.text
 
     async def may(self, verb: str, kind: str, part: str = "") -> bool:
         """Whether we have that right here; ``part`` as in ``pods/log``. Anybody may ask that."""

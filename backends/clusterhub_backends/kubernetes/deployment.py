@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -25,6 +24,7 @@ from clusterhub import (
 from clusterhub.elsewhere import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
 from clusterhub.parts import Line
 from clusterhub_backends.kubernetes.api import AlreadyThere, Api
+from clusterhub_backends.kubernetes.evidence import with_log
 from clusterhub_backends.kubernetes.keys import Keys
 from clusterhub_backends.kubernetes.manifest import (
     PLAN_ANNOTATION,
@@ -43,10 +43,12 @@ from clusterhub_backends.kubernetes.route import Route
 from clusterhub_backends.kubernetes.template import KEY, is_encrypted
 from clusterhub_backends.kubernetes.user import user
 
+logger = logging.getLogger(__name__)
+
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
 CLUSTER, COMPONENT, GROUP = "dask.org/cluster-name", "dask.org/component", "dask.org/workergroup-name"
-LOG_LINES, LOG_TAIL = 500, 8
+LOG_LINES = 500
 LOOK = 0.25
 """Seconds between two looks at a scheduler that starts."""
 
@@ -61,6 +63,8 @@ class KubernetesDeployment(ElsewhereDeployment):
         self._name = plan.name
         self._keys = keys
         self._uid = ""
+        """Of the DaskCluster, once there is one."""
+        self._has_secret = False
         self._pod: Mapping[str, Any] = {}
         self._route: Route | None = None
         self._connected_once: set[str] = set()
@@ -78,9 +82,16 @@ class KubernetesDeployment(ElsewhereDeployment):
             await deployment._create()
             await deployment._begin()
         except BaseException:
-            await asyncio.shield(deployment.close())
+            await asyncio.shield(deployment._give_up())
             raise
         return deployment
+
+    async def _give_up(self) -> None:
+        """Remove what was made so far. Why that was all is told already: this only says what it could not remove."""
+        try:
+            await self.close()
+        except ClusterhubError as error:
+            logger.warning("clusterhub: %s", error)
 
     async def _create(self) -> None:
         """The Secret first, for which pods would wait for long; then its owner."""
@@ -94,6 +105,7 @@ class KubernetesDeployment(ElsewhereDeployment):
                 plan.name, uid=uid, user=who, ca=keys.ca, cert=keys.cert, key=keys.key, variables=variables
             )
             await self._create_secret(body)
+            self._has_secret = True
         manifest = cluster_manifest(
             plan.name,
             plan.spec,
@@ -156,7 +168,8 @@ class KubernetesDeployment(ElsewhereDeployment):
             deployments = await self._api.list("deployments", labels={CLUSTER: self._name, COMPONENT: "scheduler"})
             failure = scheduler_trouble(pods, deployments, events, self._api.now)
             if failure is not None:
-                raise WorkersFailed(await self._with_log(failure), cluster=self._name, support=self._plan.spec.support)
+                failure = await with_log(self._api, failure, pods)
+                raise WorkersFailed(failure, cluster=self._name, support=self._plan.spec.support)
             if not deployments and time.monotonic() - began > OPERATOR_PATIENCE:
                 raise BackendUnavailable(
                     f"{self._api.place} took the DaskCluster, and nobody acts on it: Dask's operator does not run there, or not"
@@ -212,6 +225,7 @@ class KubernetesDeployment(ElsewhereDeployment):
             plan = plan_from(json.loads(text), KubernetesOptions)
             self._plan = plan.model_copy(update={"options": self._plan.options})
         secret = await self._api.get("secrets", secret_name(self._name))
+        self._has_secret = secret is not None
         if secret is not None and KEY in secret.get("data", {}):
             self._keys = Keys.of(secret)
 
@@ -293,18 +307,7 @@ class KubernetesDeployment(ElsewhereDeployment):
         came = frozenset(self._connected_once)
         units = units_of(pods, deployments, events, names, wanted, now, stays=stays, came=came)
         failure = cause_of(pods, deployments, events, names, wanted, now, came=came)
-        return units, await self._with_log(failure) if failure is not None else None
-
-    async def _with_log(self, failure: Failure) -> Failure:
-        """What the container wrote before it ended says the rest, where one has run."""
-        if not failure.unit or failure.log_tail:
-            return failure
-        with contextlib.suppress(ClusterhubError):  # it may be gone: the cause is told without
-            text = await self._api.logs(failure.unit, previous=True, lines=LOG_TAIL)
-            text = text or await self._api.logs(failure.unit, lines=LOG_TAIL)
-            if text:
-                return replace(failure, log_tail=tuple(text.rstrip().splitlines()[-LOG_TAIL:]))
-        return failure
+        return units, await with_log(self._api, failure, pods) if failure is not None else None
 
     async def _workers(self) -> tuple[Mapping[str, str], Mapping[str, str], int]:
         """Names of the connected workers by address, why some stay although they are to leave, and how many are wanted."""
@@ -363,9 +366,10 @@ class KubernetesDeployment(ElsewhereDeployment):
 
     async def stop(self) -> None:
         """Delete the DaskCluster, and all that belongs to it."""
-        await self._api.delete("daskautoscalers", self._name)
-        await self._api.delete("daskclusters", self._name, uid=self._uid or None)
-        if self._keys is not None:
+        if self._uid:
+            await self._api.delete("daskclusters", self._name, uid=self._uid)
+            await self._api.delete("daskautoscalers", self._name)
+        if self._has_secret:
             await self._delete_secret()
 
     async def hang_up(self) -> None:

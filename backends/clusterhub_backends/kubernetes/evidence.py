@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from clusterhub_backends.kubernetes.objects import Object, component_of, contain
 
 TAIL = 6
 """Lines of a log that a failure shows."""
+AGAIN, PAUSE = 4, 0.5
+"""How often a log is asked for again, and seconds between."""
 READ = 60
 """Lines that are read to find its cause."""
 _LOG = (
@@ -38,6 +41,9 @@ async def with_log(api: Api, failure: Failure, pods: Sequence[Object]) -> Failur
     container, previous = _which(pod)
     try:
         text = await api.logs(failure.unit, container=container, previous=previous, lines=READ)
+        for _again in range(AGAIN if text is None and previous else 0):  # it is just being replaced by a later one
+            await asyncio.sleep(PAUSE)
+            text = text or await api.logs(failure.unit, container=container, previous=True, lines=READ)
         if text is None and previous:
             previous = False
             text = await api.logs(failure.unit, container=container, lines=READ)

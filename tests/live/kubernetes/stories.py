@@ -20,6 +20,8 @@ from clusterhub_backends.kubernetes.api import Api
 
 T = TypeVar("T")
 
+NAMESPACE = "ocean"
+"""The user's, as tests/labs/kubernetes/rights.yaml has it."""
 SMALL: Mapping[str, Any] = {"cores": 1, "memory": "512 MiB"}
 LITTLE: Mapping[str, Any] = {"requests": {"cores": 0.1}, "scheduler": {"cores": 0.2, "memory": "512 MiB"}}
 """Many clusters fit on one node."""
@@ -51,7 +53,7 @@ def asked(kubeconfig: Path, question: Callable[[Api], Awaitable[T]]) -> T:
     """What the API server answers to the owner of that kubeconfig."""
 
     async def answered() -> T:
-        api = await Api.of(str(kubeconfig), None, None)
+        api = await Api.of(str(kubeconfig), None, NAMESPACE)
         try:
             return await question(api)
         finally:
