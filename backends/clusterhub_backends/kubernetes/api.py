@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -340,11 +340,13 @@ class Api:
             raise Unreachable(f"{self.place} ({self.server}) cannot be reached: {reason}") from error
 
 
-async def _in_time(login: Any, found: Way) -> Kr8s:
+async def _in_time(login: Coroutine[Any, Any, Kr8s], found: Way) -> Kr8s:
+    import anyio
+
     try:
-        async with asyncio.timeout(LOGIN_PATIENCE):
-            line: Kr8s = await login
-            return line
+        # Not asyncio's: told once, anyio waits for the command to end by itself, as long as that may take.
+        with anyio.fail_after(LOGIN_PATIENCE):
+            return await login
     except TimeoutError as error:
         who = found.command or "reading the kubeconfig"
         raise BackendUnavailable(

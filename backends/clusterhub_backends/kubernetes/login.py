@@ -98,10 +98,11 @@ async def opened(found: Way) -> Kr8s:
 
     # Not by kr8s.api(), which keeps them by thread, loop and arguments: one that is closed would close the others', and loops
     # that come after one another may have the same id. All is said: by itself, kr8s takes the namespace of the current context
-    # for any other, and that of a pod for "default". `apart` is no word of kr8s's, but part of the key that it keeps it by.
+    # for any other, and that of a pod for "default"; and of two files that say the same it takes the last. `apart` is no word
+    # of kr8s's, but part of the key that it keeps it by.
     line = Kr8s(
         bypass_factory=True,
-        kubeconfig=found.files or None,
+        kubeconfig=os.pathsep.join(reversed(found.files.split(os.pathsep))) or None,
         context=found.context,
         namespace=found.namespace,
         serviceaccount=str(ACCOUNT) if found.context is None else "",
