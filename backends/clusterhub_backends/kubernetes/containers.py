@@ -127,7 +127,7 @@ def of_containers(pod: Object, events: Sequence[Object], now: datetime) -> Troub
         if reason not in ("", "ContainerCreating", "PodInitializing"):
             message = str(waiting.get("message") or reason)
             return _no_command(pod, container, message) or Trouble(
-                f"container {container['name']} cannot be started ({reason})", message, since=_begun(pod)
+                f"container {container.get('name', '')} cannot be started ({reason})", message, since=_begun(pod)
             )
     return None
 
@@ -246,7 +246,7 @@ def _unconfigured(pod: Object, container: Object, message: str) -> Trouble:
             "take another, or say as whom: kubernetes.pod with securityContext.runAsUser", 0, _begun(pod),
         )  # fmt: skip
     return Trouble(
-        f"container {container['name']} cannot be made as it is asked for", message, "kubernetes.pod",
+        f"container {container.get('name', '')} cannot be made as it is asked for", message, "kubernetes.pod",
         "see the system's own words", PATIENCE, _begun(pod),
     )  # fmt: skip
 
@@ -295,7 +295,7 @@ def _died(pod: Object, container: Object, last: Any, now: datetime, *, backs_off
     again = int(container.get("restartCount", 0)) >= 1 or backs_off
     patience = 0.0 if again and short else FOR_EVER
     source = " ".join(filter(None, (reason, f"exit code {code}", message, "CrashLoopBackOff" if backs_off else "")))
-    what = "" if container.get("name") in OURS else f"container {container['name']}: "
+    what = "" if container.get("name") in OURS else f"container {container.get('name', '')}: "
     if reason == "OOMKilled":
         limit = _limit(pod, container)
         words = (
