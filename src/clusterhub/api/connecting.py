@@ -246,5 +246,6 @@ def check_name(name: str) -> None:
 
 def new_name(profile: str) -> str:
     """A name for an unnamed cluster: the profile's, as far as it can be one, and six digits that nobody else has."""
-    stem = re.sub(r"[^a-z0-9]+", "-", profile.lower()).strip("-")[:30].strip("-")
-    return f"{stem or 'cluster'}-{secrets.token_hex(3)}"
+    stem = re.sub(r"[^a-z0-9]+", "-", profile.lower()).strip("-")[:30].strip("-") or "cluster"
+    # Kubernetes has names that begin with a letter: its Services'.
+    return f"{stem if stem[0].isalpha() else f'on-{stem}'}-{secrets.token_hex(3)}"

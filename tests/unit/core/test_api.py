@@ -43,12 +43,14 @@ def test_unnamed_clusters_have_names_of_their_own():
     assert all(name.startswith("simulated-") for name in names)
 
 
-@pytest.mark.parametrize("profile", ["HAL Big", "größe", "x" * 80, "a..b", "--"])
+@pytest.mark.parametrize("profile", ["HAL Big", "größe", "x" * 80, "a..b", "--", "2i2c", "1" * 80])
 def test_an_unnamed_cluster_of_any_profile_has_a_name_that_every_system_takes(home, profile):
     (home / ".clusterhub.yaml").write_text(f"profiles: {{'{profile}': {{backend: simulated}}}}\n", encoding="utf-8")
     from clusterhub.api.connecting import NAME
 
-    assert NAME.fullmatch(clusterhub.plan(profile).name)
+    name = clusterhub.plan(profile).name
+    assert NAME.fullmatch(name)
+    assert name[0].isalpha()  # as Kubernetes wants of a Service's
 
 
 def test_keeping_a_cluster_is_refused_rather_than_ignored():
