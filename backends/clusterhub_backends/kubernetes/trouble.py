@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from clusterhub import Failure
 
-PATIENCE = 25.0
-"""Seconds that a trouble which may pass by itself has for that: a start has to fail with its cause within 30."""
+PATIENCE = 20.0
+"""Seconds that a trouble which may pass by itself has for that: a start has to fail with its cause within 30, and takes some
+before its first trouble is seen."""
 FOR_EVER = float("inf")
 _VERBS = frozenset({"needs", "finds", "is", "was", "waits", "cannot", "ended", "runs", "must"})
 

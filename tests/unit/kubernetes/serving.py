@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from ruamel.yaml import YAML
 
 from clusterhub_backends.kubernetes.api import Api
+from labs.gateway import certificate
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DASK = "/apis/kubernetes.dask.org/v1/namespaces/ocean/daskclusters"
@@ -28,6 +29,9 @@ def says(data: Any, status: int = 200) -> Answer:
         return web.json_response(data, status=status)
 
     return answer
+
+
+EMPTY = says({"kind": "List", "items": []})
 
 
 def refuses(code: int, message: str, reason: str = "", **details: Any) -> Answer:
@@ -130,3 +134,10 @@ async def asked(file: Path, context: str | None = None, namespace: str | None = 
         yield api
     finally:
         await api.close()
+
+
+def signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate that no authority has signed, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    certificate.write(cert, key)
+    return cert, key

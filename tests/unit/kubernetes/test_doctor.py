@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 
 from clusterhub import ClusterSpec, Finding
-from clusterhub_backends.kubernetes import login
 from clusterhub_backends.kubernetes.allowances import Allowance, bounds, quotas
 from clusterhub_backends.kubernetes.doctor import RIGHTS, TUNNEL, findings
 from clusterhub_backends.kubernetes.options import KubernetesOptions
@@ -24,13 +23,6 @@ BY_OPERATOR = {"manager": "kopf", "time": "2026-11-25T12:00:00Z"}
 CLOSED = refuses(
     403, 'things is forbidden: User "ann" cannot list resource "things" in API group "" in the namespace "ocean"'
 )
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In no pod."""
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setattr(login, "ACCOUNT", tmp_path / "no-account")
 
 
 def allowing(*denied: str) -> Answer:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterhub import Failure, UnitState, WorkersFailed
+from clusterhub import UnitState, WorkersFailed
 from clusterhub.backend.units import NEEDS_REASON
-from clusterhub_backends.kubernetes.evidence import told
 from clusterhub_backends.kubernetes.objects import amount, deployment_of
 from clusterhub_backends.kubernetes.pods import MISSING_AFTER, scheduler_standing
 from clusterhub_backends.kubernetes.scheduling import SCALE_UP_PATIENCE
@@ -463,32 +462,6 @@ def test_a_scheduler_that_comes_up_has_no_trouble() -> None:
     pulls = Recorded.of("sched-pull")
     standing = scheduler_standing(pulls.pods, pulls.deployments, pulls.events, pulls.now)
     assert standing == "its pod: image localhost:5000/no-such:1 cannot be pulled: there is none of that name, for 7s"
-
-
-# Logs
-
-
-@pytest.mark.parametrize(
-    ("line", "summary", "because"),
-    [
-        ("ModuleNotFoundError: No module named 'ocean'", "No module named 'ocean'", "kubernetes.image"),
-        ("/usr/bin/python: No module named dask", "No module named dask", "kubernetes.image"),
-        ("/usr/bin/prepare.sh: line 40: exec: dask: not found", "exec: dask: not found", "kubernetes.image"),
-        ("OSError: [Errno 28] No space left on device", "No space left on device", "storage.scratch"),
-    ],
-)
-def test_the_log_of_what_ended_tells_the_cause(line: str, summary: str, because: str) -> None:
-    failure = told(Failure("one ended with exit code 1"), f"starting\n\n{line}\n")
-    assert failure.summary == f"one ended with exit code 1: {summary}"
-    assert failure.because == because
-    assert failure.log_tail == ("starting", line)
-
-
-def test_a_log_adds_nothing_to_a_cause_that_is_known_and_shows_no_secret() -> None:
-    known = Failure("out of memory", because="worker.memory")
-    failure = told(known, "MemoryError\npassword=hunter2\n")
-    assert (failure.summary, failure.because) == ("out of memory", "worker.memory")
-    assert "hunter2" not in str(failure.log_tail)
 
 
 # Anything
