@@ -23,7 +23,7 @@ from clusterhub_backends.kubernetes.manifest import (
     secret_name,
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
-from clusterhub_backends.kubernetes.refusals import refused
+from clusterhub_backends.kubernetes.unsupported import refused
 
 HERE = Path(__file__).parent
 IMAGE = "ghcr.io/dask/dask:2026.8.0-py3.11"

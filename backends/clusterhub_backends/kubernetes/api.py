@@ -191,7 +191,8 @@ class Api:
         """Make it, or with ``dry_run`` hear what would become of it. Raises AlreadyThere where its name is taken."""
         full = {"apiVersion": KINDS[kind].api_version, "kind": KINDS[kind].name, **body}
         name = str((body.get("metadata") or {}).get("name", ""))
-        params = {"dryRun": "All"} if dry_run else {}
+        # Strict: the server would drop fields that it does not know, and say nothing.
+        params = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
         return await self._object("create", "POST", kind, name, content=json.dumps(full), params=params)
 
     async def patch(self, kind: str, name: str, changes: Mapping[str, Any]) -> Json:

@@ -135,7 +135,7 @@ class KubernetesBackend(Backend[KubernetesOptions]):
         name = str(ref.data["cluster"])
         async with _opened(options, ref) as api, asyncio.timeout(END_PATIENCE):
             await api.delete("daskautoscalers", name)
-            await api.delete("daskclusters", name)
+            await api.delete("daskclusters", name, wait=True)
             await api.delete("secrets", secret_name(name))
             while await api.list("pods", labels={CLUSTER: name}):
                 await asyncio.sleep(0.5)

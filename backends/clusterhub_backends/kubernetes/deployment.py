@@ -94,18 +94,9 @@ class KubernetesDeployment(ElsewhereDeployment):
             logger.warning("clusterhub: %s", error)
 
     async def _create(self) -> None:
-        """The Secret first, for which pods would wait for long; then its owner."""
+        """The DaskCluster, then the Secret that it owns, which is there long before the first pod asks for it."""
         plan, options = self._plan, self._plan.options
-        uid, who = plan.uid or uuid.uuid4().hex, user()
-        secret = needs_secret(plan.spec, options)
-        if secret:
-            keys = self._keys or Keys("", "", "")
-            variables = secret_variables(plan.spec, options)
-            body = secret_manifest(
-                plan.name, uid=uid, user=who, ca=keys.ca, cert=keys.cert, key=keys.key, variables=variables
-            )
-            await self._create_secret(body)
-            self._has_secret = True
+        uid, who, secret = plan.uid or uuid.uuid4().hex, user(), needs_secret(plan.spec, options)
         manifest = cluster_manifest(
             plan.name,
             plan.spec,
@@ -122,24 +113,30 @@ class KubernetesDeployment(ElsewhereDeployment):
         self._uid = str(made["metadata"]["uid"])
         self._started = datetime.fromisoformat(made["metadata"]["creationTimestamp"]).astimezone(UTC)
         if secret:
-            owner = secret_manifest(plan.name, uid=uid, user=who, ca="", cert="", key="", variables={}, owner=self._uid)
-            references = {"ownerReferences": owner["metadata"]["ownerReferences"]}
-            await self._api.patch("secrets", secret_name(plan.name), {"metadata": references})
+            keys = self._keys or Keys("", "", "")
+            variables = secret_variables(plan.spec, options)
+            body = secret_manifest(
+                plan.name,
+                uid=uid,
+                user=who,
+                ca=keys.ca,
+                cert=keys.cert,
+                key=keys.key,
+                variables=variables,
+                owner=self._uid,
+            )
+            await self._create_secret(body)
 
     async def _create_secret(self, body: Mapping[str, Any]) -> None:
-        name = str(body["metadata"]["name"])
+        self._has_secret = True
         try:
-            await uninterrupted(self._api.create("secrets", body), lambda _: self._delete_secret())
-        except AlreadyThere:
-            there = await self._api.get("secrets", name)
-            if there is not None and (there["metadata"].get("ownerReferences") or await self._cluster() is not None):
-                raise
-            # Of a start that was killed before it came to its DaskCluster: nobody else will ever remove it.
+            await self._api.create("secrets", body)
+        except AlreadyThere:  # of a cluster of that name that has just ended: ours could not be made if it lived
             await self._delete_secret()
             await self._api.create("secrets", body)
 
     async def _undo(self, made: Mapping[str, Any]) -> None:
-        await self._api.delete("daskclusters", self._name, uid=str(made["metadata"]["uid"]))
+        await self._api.delete("daskclusters", self._name, uid=str(made["metadata"]["uid"]), wait=True)
 
     async def _delete_secret(self) -> None:
         await self._api.delete("secrets", secret_name(self._name))
@@ -367,7 +364,8 @@ class KubernetesDeployment(ElsewhereDeployment):
     async def stop(self) -> None:
         """Delete the DaskCluster, and all that belongs to it."""
         if self._uid:
-            await self._api.delete("daskclusters", self._name, uid=self._uid)
+            # Before what it owns is gone, another of its name would take that for its own.
+            await self._api.delete("daskclusters", self._name, uid=self._uid, wait=True)
             await self._api.delete("daskautoscalers", self._name)
         if self._has_secret:
             await self._delete_secret()
