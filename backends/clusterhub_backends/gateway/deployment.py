@@ -73,7 +73,7 @@ class GatewayDeployment(ElsewhereDeployment):
             deployment._holds = False
             deployment._raise_unless_running(report)
             deployment._meet(report)
-            await deployment.introduce(kept=True)
+            await deployment.introduce(kept=True, ours=False)
             deployment.recall()
             deployment._told = Told(deployment.scheduler.memory.get("limit"), "")
             await deployment.seen()  # what it works for, where nobody remembers what was asked
@@ -89,7 +89,7 @@ class GatewayDeployment(ElsewhereDeployment):
         if workers.adapts or workers.minimum:
             self._heard(workers.maximum, await self._told_to_server(workers))
         try:
-            await self.introduce(kept=self._plan.kept)
+            await self.introduce(kept=self._plan.kept, ours=True)
             if self._told.limit is not None and self.scheduler.attended:
                 await self.scheduler.tell("remember", limit=self._told.limit)
         except ClusterGone as gone:  # a worker's command that does not exist fails it before we have met its scheduler

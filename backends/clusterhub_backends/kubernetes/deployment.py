@@ -146,7 +146,7 @@ class KubernetesDeployment(ElsewhereDeployment):
         await self._find_way()
         workers = self._plan.spec.workers
         try:
-            await self.introduce(kept=self._plan.kept)
+            await self.introduce(kept=self._plan.kept, ours=True)
         except ClusterGone as gone:
             await self.raise_its_end(gone)
         if workers.adapts:
@@ -202,7 +202,9 @@ class KubernetesDeployment(ElsewhereDeployment):
             await deployment._remember(cluster)
             await deployment._scheduler_up()
             await deployment._find_way()
-            await deployment.introduce(kept=True)
+            # One of ours has none where its maker was killed before it had met its scheduler.
+            ours = PLAN_ANNOTATION in cluster["metadata"].get("annotations", {})
+            await deployment.introduce(kept=deployment._plan.kept if ours else True, ours=ours)
             deployment.recall()
             await deployment.seen()
         except BaseException:

@@ -112,9 +112,9 @@ class ElsewhereDeployment(ABC):
 
     # Coming to be
 
-    async def introduce(self, *, kept: bool) -> None:
-        """Meet its caretaker, or install one: of a cluster that we made it remembers all, of another only that it is kept."""
-        plan, lifecycle, ours = self._plan, self._plan.spec.lifecycle, self._holds
+    async def introduce(self, *, kept: bool, ours: bool) -> None:
+        """Meet its caretaker, or install one: of a cluster of ours it remembers all, of another one only that it is kept."""
+        plan, lifecycle = self._plan, self._plan.spec.lifecycle
         asked = plan.spec.workers
         await self.scheduler.meet(
             {

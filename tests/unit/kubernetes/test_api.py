@@ -80,7 +80,7 @@ async def test_questions_go_where_kubernetes_has_the_answers(tmp_path: Path) -> 
         assert await api.get("priorityclasses", "low") == {"value": 1}
     asked_for = {(method, path): body for method, path, body in heard.requests}
     assert ("GET", f"{DASK}?labelSelector=a%3Db%2Cc%3Dd") in asked_for
-    assert asked_for["POST", f"{DASK}?dryRun=All"] == {
+    assert asked_for["POST", f"{DASK}?fieldValidation=Strict&dryRun=All"] == {
         "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskCluster", "metadata": {"name": "eddies"},
     }  # fmt: skip
     assert asked_for["DELETE", f"{DASK}/eddies"] == {"propagationPolicy": "Foreground", "preconditions": {"uid": "1"}}

@@ -83,7 +83,7 @@ async def test_the_server_is_asked_about_the_very_manifest_and_makes_nothing_of_
 
     await found({**answers, f"POST {DASK}": hears}, tmp_path)
     [(query, manifest)] = asked
-    assert query == "dryRun=All"
+    assert query == "fieldValidation=Strict&dryRun=All"
     assert manifest["kind"] == "DaskCluster"
     assert manifest["spec"]["worker"]["spec"]["containers"]
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clusterhub_backends.kubernetes.overlay import KEYS, SCHEDULER, WORKER, identity, laid_over
@@ -185,6 +185,8 @@ def test_laying_nothing_over_a_pod_changes_nothing(first: Any, component: str):
 
 @given(OVERLAYS, COMPONENTS)
 def test_laying_the_same_over_it_again_changes_nothing(overlay: Any, component: str):
+    """But for an overlay that deletes what it adds: there the order of its entries may change."""
+    assume(not any("$patch" in str(overlay.get(key)) and overlay.get(key) for key in overlay))
     once = over(overlay, POD, component)
     assert over(overlay, once, component) == once
 
