@@ -119,7 +119,7 @@ def test_no_operator_is_told_and_nothing_else_is(user):
 def test_a_start_that_is_killed_is_taken_over_by_the_next_of_its_name(user, admin):
     """What is left has our labels, so that anybody finds it; and the name is free again."""
     program = started(user, name="killed", wait=False)
-    eventually("it has begun", lambda: any("clusterhub/cluster" in str(each) or each for each in left(admin)))
+    eventually("it has begun", lambda: left(admin))
     program.send_signal(signal.SIGKILL)
     program.wait()
     with connected(user, 1, name="killed") as cluster:
@@ -137,21 +137,6 @@ def test_a_pod_that_is_deleted_is_replaced(user, admin):
         asked(admin, lambda api: api.delete("pods", name))
         eventually("another came", lambda: name not in names(cluster) and cluster.report().connected == 2)
         assert client.submit(sum, [1, 2]).result(timeout=SLOW) == 3
-
-
-def test_a_worker_beyond_its_memory_is_told_as_such(user):
-    def hoard() -> int:
-        import subprocess
-        import sys
-
-        return subprocess.run([sys.executable, "-c", "len([bytearray(10**7) for _ in range(10**4)])"]).returncode
-
-    with connected(user, 1) as cluster, cluster.get_client(set_as_default=False) as client:
-        cluster.wait(timeout=SLOW, display=silent())
-        running = client.submit(hoard, pure=False, retries=3)
-        told = eventually("it is told", lambda: [r for unit in cluster.units() if (r := unit.reason + unit.source)])
-        assert any("memory" in reason or "OOM" in reason for reason in told), told
-        running.cancel()
 
 
 def test_a_scheduler_whose_pod_is_deleted_ends_the_cluster_and_says_so(user, admin):
@@ -298,9 +283,9 @@ def started(user: Path, *, wait: bool = True, end: str = "time.sleep(600)", **sa
         print(cluster.name, flush=True)
         {end}
     """
-    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(text)], stdout=subprocess.PIPE, text=True)
-    if wait:
-        assert program.stdout is not None
+    stdout = subprocess.PIPE if wait else subprocess.DEVNULL
+    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(text)], stdout=stdout, text=True)
+    if program.stdout is not None:
         assert program.stdout.readline()
         program.stdout.close()
     return program
