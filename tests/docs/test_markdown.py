@@ -56,9 +56,14 @@ def test_python_compiles_and_what_is_marked_runs(block: Block, tmp_path: Path) -
         assert done.stdout, "a block that runs shows something"
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_a_yaml_block_is_a_config_or_the_rights_that_its_page_s_own_test_looks_at() -> None:
+    assert {(block.mark, block.page.name) for block in blocks("yaml") if block.mark != "config"} == {
+        ("rights", "kubernetes.md")
+    }
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("yaml") if block.mark == "config"], ids=str)
 def test_configs_resolve(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert block.mark == "config", "a YAML block is a config"
     config = tmp_path / "clusterhub.yaml"
     config.write_text(block.text)
     monkeypatch.setenv("CLUSTERHUB_CONFIG", str(config))

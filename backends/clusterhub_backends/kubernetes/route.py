@@ -113,9 +113,22 @@ def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: st
 
 
 async def _first_of(addresses: list[tuple[str, int]], security: Security | None) -> tuple[str, int] | None:
-    """The first in this order at which a Dask scheduler answers that has our keys; all are tried at once."""
-    answers = await asyncio.gather(*(_answers(host, port, security) for host, port in addresses))
-    return next((address for address, answer in zip(addresses, answers, strict=True) if answer), None)
+    """The first at which a Dask scheduler answers that has our keys, whichever it is: all lead to the same one, and to wait for
+    those that may never answer, a name that nobody knows or a Service that nodes have not heard of yet, takes seconds."""
+    trials = {asyncio.create_task(_answers(host, port, security)): (host, port) for host, port in addresses}
+    waiting = set(trials)
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for trial, address in trials.items():  # of those that answer at one moment the likeliest
+                if trial in done and trial.result():
+                    return address
+        return None
+    finally:
+        for trial in waiting:
+            trial.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
 
 
 async def _answers(host: str, port: int, security: Security | None) -> bool:

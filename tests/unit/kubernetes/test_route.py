@@ -1,0 +1,108 @@
+"""The way to a scheduler: what is direct and answers is taken, however long the other addresses are silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from distributed import Scheduler
+
+from clusterhub_backends.kubernetes import route
+from clusterhub_backends.kubernetes.route import Route
+
+SILENT = "127.0.0.9"
+
+
+class Forwarding:
+    """A port that is forwarded, to the scheduler itself."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.closed = False
+
+    async def open(self) -> int:
+        return self._port
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@asynccontextmanager
+async def scheduler() -> AsyncIterator[int]:
+    async with Scheduler(port=0, host="127.0.0.1", dashboard_address=":0") as running:
+        yield int(running.port)
+
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[int]:
+    """A port that takes connections, and never says a word: a name server or a Service that is not ready does the like."""
+    over = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hold, SILENT, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        over.set()
+        server.close()
+        await server.wait_closed()
+
+
+def reached(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]], forwarding: Forwarding) -> None:
+    monkeypatch.setattr(route, "_addresses", lambda pod, service, namespace: iter(addresses))
+    monkeypatch.setattr(route, "Tunnel", lambda api, pod: forwarding)
+
+
+class Asked:
+    """As much of an API server's line as finding the way takes."""
+
+    namespace = "ocean"
+
+
+async def found(how: Any) -> Route:
+    pod: Mapping[str, Any] = {"metadata": {"name": "eddies-scheduler"}}
+    return await Route.to(Asked(), pod, {}, None, how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["auto", "direct"])
+async def test_an_address_that_answers_is_taken_while_others_are_silent(how, monkeypatch):
+    monkeypatch.setattr(route, "TRIAL", 30.0)  # so long would be waited for those that are silent
+    async with silence() as nobody, scheduler() as port:
+        forwarding = Forwarding(port)
+        reached(monkeypatch, [(SILENT, nobody), ("127.0.0.1", port)], forwarding)
+        async with asyncio.timeout(20):
+            way = await found(how)
+        assert (way.host, way.port, way.forwarded) == ("127.0.0.1", port, False)
+        assert forwarding.closed == (how == "auto")
+
+
+async def test_where_no_address_answers_the_port_is_forwarded(monkeypatch):
+    async with silence() as nobody, scheduler() as port:
+        forwarding = Forwarding(port)
+        reached(monkeypatch, [(SILENT, nobody)], forwarding)
+        way = await found("auto")
+        assert way.forwarded
+        assert not forwarding.closed
+        await way.close()
+        assert forwarding.closed
+
+
+async def test_of_several_that_answer_none_is_waited_for(monkeypatch):
+    async with scheduler() as first, scheduler() as second:
+        reached(monkeypatch, [("127.0.0.1", first), ("127.0.0.1", second)], Forwarding(first))
+        way = await found("direct")
+        assert way.port in (first, second)
+
+
+async def test_direct_alone_says_where_it_was_tried(monkeypatch):
+    monkeypatch.setattr(route, "TRIAL", 0.2)
+    async with silence() as nobody:
+        reached(monkeypatch, [(SILENT, nobody)], Forwarding(0))
+        with pytest.raises(route.ClusterhubError, match=rf"{SILENT}:{nobody}.*kubernetes\.route"):
+            await found("direct")
