@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clusterhub._dask.hub_comm import Hub
 from clusterhub.api import elsewhere
+from clusterhub.api.attaching import Located
 from clusterhub.errors import ClusterGone, ConfigError
-from clusterhub.keeper.discovery import Found, under_way
 from clusterhub.keeper.finding import living_record
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.wire import plan_from
 
+if TYPE_CHECKING:
+    from clusterhub.cluster import Cluster
+
 REMEMBERED = 10.0
-"""Seconds for which the answer of a system elsewhere holds: a client opens several connections at once, and asks for each;
-and one that lost its own tries again for 30 s."""
+"""Seconds for which a cluster elsewhere is not asked whether it is still there: a client opens several connections at once, and
+asks for each; and one that lost its own tries again for 30 s."""
 
 Address = tuple[str, dict[str, Any]]
 
@@ -27,7 +29,8 @@ class LivingHub(Hub):
     """Resolves names through the records of this user, and where there is none, through the systems that clusters live in."""
 
     def __init__(self) -> None:
-        self._remembered: dict[str, tuple[float, Address]] = {}
+        self._attached: dict[str, tuple[float, Cluster]] = {}
+        """Those elsewhere, since when: the way to a scheduler may be one of ours, as a forwarded port, which has to stay open."""
         self._asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def resolve(self, name: str) -> Address:
@@ -53,26 +56,33 @@ class LivingHub(Hub):
     def _elsewhere(self, name: str, otherwise: ConfigError | ClusterGone) -> Address | None:
         """None where there is nowhere else to look. Of several who ask at once one does."""
         with self._asking[name]:
-            until, address = self._remembered.get(name, (0.0, None))
-            if address is not None and time.monotonic() < until:
-                return address
-            self._remembered.pop(name, None)
-            sought = elsewhere.sought(name, otherwise)
-            if sought is None:
+            cluster = self._still_there(name) or self._found(name, otherwise)
+            if cluster is None:
                 return None
-            found = sought.found()
-            if found.sighting.state == "starting":
-                raise ConnectionError(f"cluster {name} is starting")
-            address = under_way(partial(_address, found)).result()
-            self._remembered[name] = (time.monotonic() + REMEMBERED, address)
-            return address
+            security = cluster.security
+            arguments = security.get_connection_args("client") if security is not None else {}
+            return cluster.scheduler_address, dict(arguments)
 
+    def _still_there(self, name: str) -> Cluster | None:
+        asked, cluster = self._attached.get(name, (0.0, None))
+        if cluster is None or time.monotonic() < asked + REMEMBERED:
+            return cluster
+        try:
+            cluster.report()
+        except ClusterGone:
+            del self._attached[name]
+            cluster.close()
+            return None
+        self._attached[name] = time.monotonic(), cluster
+        return cluster
 
-async def _address(found: Found) -> Address:
-    deployment = await elsewhere.attached(found)
-    try:
-        security = deployment.security
-        arguments = security.get_connection_args("client") if security is not None else {}
-        return deployment.scheduler_address, dict(arguments)
-    finally:
-        await deployment.close(shutdown=False)
+    def _found(self, name: str, otherwise: ConfigError | ClusterGone) -> Cluster | None:
+        sought = elsewhere.sought(name, otherwise)
+        if sought is None:
+            return None
+        found = sought.found()
+        if found.sighting.state == "starting":
+            raise ConnectionError(f"cluster {name} is starting")
+        cluster = Located(found).attach()
+        self._attached[name] = time.monotonic(), cluster
+        return cluster

@@ -38,7 +38,7 @@ def test_a_context_that_there_is_not_is_told_with_those_that_there_are(user):
 
 
 def test_a_namespace_that_is_another_s_is_told_with_the_right_that_is_lacking(user):
-    with pytest.raises(BackendUnavailable, match=r"create.*secrets") as refused:
+    with pytest.raises(BackendUnavailable, match=r"may not create daskclusters") as refused:
         connected(user, kubernetes={"namespace": "default"})
     assert "default" in str(refused.value)
 
