@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from clusterhub_backends.gateway.server import Server
 
 
+SIGHT_PATIENCE = 1.2
+"""Seconds in which a scheduler says what it is, to whoever lists clusters: all together have two."""
+
+
 class GatewayBackend(Backend[GatewayOptions]):
     """Clusters that a dask-gateway starts and keeps."""
 
@@ -142,34 +146,47 @@ class GatewayBackend(Backend[GatewayOptions]):
 
 async def _sighting(server: Server, report: ClusterReport) -> Sighting:
     from clusterhub.elsewhere import plan_from
-    from clusterhub.parts import Line
-    from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
     starting = report.status.name == "PENDING"
-    reason, memory = "", None
-    if not starting:
-        assert report.security is not None  # a running cluster has keys
-        line = Line(str(report.scheduler_address), report.security, GatewayCaretaker)
+    memory, silent = (None, False) if starting else await _recalled(report)
+    reason, plan = "its scheduler does not answer, so what it is cannot be told" if silent else "", None
+    if memory and memory["plan"] is not None:
         try:
-            memory = await line.recall()
-        except ClusterhubError as error:
-            reason = str(error)
-        finally:
-            await line.close()
-    plan = plan_from(memory["plan"], GatewayOptions) if memory and memory["plan"] is not None else None
-    if plan is None and not reason and not starting:
+            plan = plan_from(memory["plan"], GatewayOptions)
+        except ValueError:
+            reason = "another version of clusterhub made it"
+    elif not starting and not silent:
         reason = "made without clusterhub"
+    said = memory["plan"] if memory and isinstance(memory["plan"], Mapping) else {}
     data: dict[str, Any] = {"address": server.address, "cluster": report.name}
     asked = memory["asked"] if memory else None
     return Sighting(
-        ref=Ref(backend="gateway", name=plan.name if plan is not None else report.name, data=data),
+        ref=Ref(
+            backend="gateway", name=plan.name if plan is not None else str(said.get("name", report.name)), data=data
+        ),
         own_name=report.name,
         state="starting" if starting else "running",
         reason=reason,
-        profile=plan.profile if plan is not None else "",
+        profile=plan.profile if plan is not None else str(said.get("profile", "")),
         kept=bool(memory and memory["kept"]),
         target=Workers(minimum=asked[0], maximum=asked[1]) if asked else None,
         connected=memory["connected"] if memory else None,
         created=report.start_time.astimezone(UTC),
         where=server.address.partition("://")[2].partition("/")[0],
     )
+
+
+async def _recalled(report: ClusterReport) -> tuple[Mapping[str, Any] | None, bool]:
+    """What its caretaker remembers, where it has one; and whether its scheduler says nothing, which may not hide the others."""
+    from clusterhub.parts import Line
+    from clusterhub_backends.gateway.caretaker import GatewayCaretaker
+
+    assert report.security is not None  # a running cluster has keys
+    line = Line(str(report.scheduler_address), report.security, GatewayCaretaker)
+    try:
+        async with asyncio.timeout(SIGHT_PATIENCE):
+            return await line.recall(), False
+    except (TimeoutError, ClusterhubError):
+        return None, True
+    finally:
+        await line.close()

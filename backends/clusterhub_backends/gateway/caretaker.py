@@ -69,7 +69,6 @@ class GatewayCaretaker(Caretaker):
         """Have the server count again, which it does only when it is told another number."""
         if not self._missed:
             return
-        self._missed = False
         service, count = self._service, self._service.count
         if len(service.active_workers) < count:
             service.count = count - 1
@@ -78,6 +77,7 @@ class GatewayCaretaker(Caretaker):
             finally:
                 service.count = count if service.count == count - 1 else service.count
             await service.heartbeat()
+        self._missed = False  # not before: what the server did not hear is told again
 
     # Ending
 

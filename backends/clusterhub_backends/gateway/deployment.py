@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dask_gateway import Gateway
     from dask_gateway.client import ClusterReport
 
+START_PATIENCE = 60.0
+"""Seconds that a gateway may be away while a cluster of it starts."""
 STAGES: Mapping[str, Stage] = {
     "PENDING": Stage.STARTING,
     "RUNNING": Stage.RUNNING,
@@ -51,6 +53,11 @@ class GatewayDeployment(ElsewhereDeployment):
         try:
             request = Wishes(plan.spec, plan.options).request(await server.offers())
             name = await uninterrupted(server.submit(request), server.stop)
+        except Unreachable as error:
+            await server.close()
+            raise Unreachable(
+                f"{error}\n  next  if it had been asked for a cluster already, clusterhub ls shows that"
+            ) from error
         except BaseException:
             await server.close()
             raise
@@ -90,6 +97,7 @@ class GatewayDeployment(ElsewhereDeployment):
             self._heard(workers.maximum, await self._told_to_server(workers))
         try:
             await self.introduce(kept=self._plan.kept, ours=True)
+            self.refuse_to_be_forgotten()
             if self._told.limit is not None and self.scheduler.attended:
                 await self.scheduler.tell("remember", limit=self._told.limit)
         except ClusterGone as gone:  # a worker's command that does not exist fails it before we have met its scheduler
@@ -98,9 +106,14 @@ class GatewayDeployment(ElsewhereDeployment):
 
     async def _running(self) -> ClusterReport:
         """The server's report once the scheduler runs. Raises WorkersFailed where it does not come to that."""
+        deadline = time.monotonic() + START_PATIENCE
         while True:
-            with contextlib.suppress(Unreachable):  # it may be away for a moment, and go on with what it was told
+            try:
                 report = await self._server.report(self._name, wait=True)
+            except Unreachable:  # it may be away for a moment, and go on with what it was told
+                if time.monotonic() > deadline:
+                    raise
+            else:
                 status = report.status.name
                 if status == "RUNNING":
                     return report
@@ -139,6 +152,11 @@ class GatewayDeployment(ElsewhereDeployment):
     def native(self) -> Gateway:
         """The asynchronous ``dask_gateway.Gateway`` that it is asked through."""
         return self._server.gateway
+
+    @property
+    def own_name(self) -> str:
+        """Hexadecimal digits."""
+        return self._name
 
     @property
     def ref(self) -> Ref:
@@ -182,6 +200,7 @@ class GatewayDeployment(ElsewhereDeployment):
         """Its workers, and those that are wanted."""
         sight = await self._sight()
         self._target, self._kept = sight.target, sight.kept
+        self._came = self._came or bool(sight.workers)
         return units_of(sight), self._over_the_limit(sight)
 
     async def _sight(self) -> Sight:
@@ -226,7 +245,10 @@ class GatewayDeployment(ElsewhereDeployment):
         if stage is Stage.FAILED:
             why = "the gateway gave it up, as failed: its scheduler died, or too many workers in a row did not start"
             return Fate(stage, why, self._no_worker_came())
-        return Fate(stage, "it was ended, by somebody else or by the gateway's own rules (idle timeout)")
+        return Fate(
+            stage,
+            "it was ended: by somebody else, by the gateway's own rules, or since nothing was heard of us for long",
+        )
 
     def _no_worker_came(self) -> Failure:
         return Failure(

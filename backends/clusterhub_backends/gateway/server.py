@@ -208,7 +208,7 @@ class Server:
         return f"the gateway at {self.address} cannot be trusted: {reason}; {help_}"
 
     def _silent(self, error: Exception) -> str:
-        reason = str(error).replace(" ssl:default", "").strip() or type(error).__name__
+        reason = redact_text(str(error)).replace(" ssl:default", "").strip() or type(error).__name__
         if self.address.startswith("http://") and type(error).__name__ == "ServerDisconnectedError":
             reason += "; does it speak https?"
         return f"the gateway at {self.address} cannot be reached: {reason}"

@@ -231,6 +231,11 @@ class KubernetesDeployment(ElsewhereDeployment):
     # What it is
 
     @property
+    def own_name(self) -> str:
+        """The DaskCluster's."""
+        return self._name
+
+    @property
     def ref(self) -> Ref:
         """The namespace, and the DaskCluster's name there."""
         data: dict[str, Any] = {"server": self._api.server, "namespace": self._api.namespace, "cluster": self._name}

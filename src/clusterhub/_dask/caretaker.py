@@ -107,7 +107,9 @@ class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carr
     # Its life
 
     def begin(self) -> None:
-        """Look after the cluster from now on."""
+        """Look after the cluster from now on, and after the workers that were there before."""
+        for address in self.scheduler.workers:
+            self.add_worker(self.scheduler, address)
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -118,7 +120,7 @@ class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carr
     async def _run(self) -> None:
         while not self._ending:
             try:
-                async with asyncio.timeout(BUSY_INTERVAL if self.surplus() > 0 else INTERVAL):
+                async with asyncio.timeout(self._pause()):
                     await self.kick.wait()
             except TimeoutError:
                 pass
@@ -130,6 +132,9 @@ class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carr
                     await self._end(reason)
             except Exception:  # it has to go on whatever happens; whoever reads the scheduler's log learns of it
                 self.log.exception("clusterhub: the caretaker stumbled")
+
+    def _pause(self) -> float:
+        return BUSY_INTERVAL if self._leaving else INTERVAL
 
     # Dask's own hooks
 

@@ -24,6 +24,10 @@ CONNECT_PATIENCE = 5.0
 """Seconds in which a scheduler that lives takes a connection."""
 
 
+class TooBusy(ClusterGone):
+    """Something is there, and says nothing: what lives and is busy, or stopped. Who is dead is refused at once."""
+
+
 class Line:
     """To one scheduler. Raises ClusterGone where it does not answer."""
 
@@ -116,14 +120,16 @@ class Line:
         arguments = self.security.get_connection_args("client") if self.security is not None else {}
         try:
             async with asyncio.timeout(CONNECT_PATIENCE):  # its own ends before the other side has said who it is
-                comm = await connect(self.address, timeout=CONNECT_PATIENCE, **arguments)
+                comm = await connect(self.address, timeout=0.8 * CONNECT_PATIENCE, **arguments)
         except TimeoutError as error:
-            raise ClusterGone(
+            raise TooBusy(
                 f"the scheduler at {self.address} cannot be reached: no answer within {CONNECT_PATIENCE:g} s",
                 final=False,
             ) from error
         except (OSError, CommClosedError) as error:
-            raise ClusterGone(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
+            # Its last attempt, of several: one that was refused, or one to which nothing was said.
+            kind = TooBusy if isinstance(error.__cause__, TimeoutError) else ClusterGone
+            raise kind(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
         try:
             if self.attended:
                 await comm.write({"op": ATTEND, "token": token, "holds": holds, "reply": False})

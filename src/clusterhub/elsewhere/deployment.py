@@ -7,7 +7,6 @@ and watched: a line to the scheduler stays up, and what its end means is found o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
@@ -19,9 +18,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clusterhub._dask.line import Line, ended, logged
+from clusterhub._dask.line import Line, TooBusy, ended, logged
 from clusterhub.backend import Plan, Ref, Unit
-from clusterhub.errors import ClusterGone, ClusterhubError, Failure, WorkersFailed
+from clusterhub.errors import ClusterGone, ClusterhubError, Failure, Unsupported, WorkersFailed
 from clusterhub.spec import Span, Workers
 
 if TYPE_CHECKING:
@@ -31,7 +30,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEAD_AFTER = 10.0
-"""Seconds in which a scheduler does not answer that its system, which answers, calls running: then it is taken for dead."""
+"""Seconds for which a scheduler refuses connections that its system, which answers, calls running: then it is dead. One that is
+busy, or stopped, takes them and says nothing."""
+STOP_PATIENCE = 10.0
+"""Seconds for which a system that does not answer is told again to end a cluster."""
 RETRY = 0.5
 """Seconds between two looks at what became of a line that broke."""
 
@@ -130,6 +132,12 @@ class ElsewhereDeployment(ABC):
             }
         )
 
+    def refuse_to_be_forgotten(self) -> None:
+        """Raise Unsupported for a cluster that is to be found again, or kept, and has nobody who would remember that."""
+        if self.scheduler.remark and (self._plan.named or self._plan.kept):
+            what = "name" if self._plan.named else "keep"
+            raise Unsupported(self._plan.backend, {what: f"{self.scheduler.remark}; nobody would find it again"})
+
     def recall(self) -> None:
         """Take over what its caretaker remembers. The options stay those that we ask the system with."""
         memory = self.scheduler.memory
@@ -162,6 +170,11 @@ class ElsewhereDeployment(ABC):
     def native(self) -> Any:
         """What the system's own library has for it; None where it has nothing of use."""
         return None
+
+    @property
+    @abstractmethod
+    def own_name(self) -> str:
+        """What the system calls it."""
 
     @property
     @abstractmethod
@@ -283,8 +296,12 @@ class ElsewhereDeployment(ABC):
             return False
         ends = not self._kept
         if self._gone is None and self._line is not None and self._line.attended:
-            with contextlib.suppress(ClusterhubError):
+            try:
                 ends = await self.scheduler.tell("release", token=self._token)
+            except ClusterhubError as error:
+                # Others may hold it. If nobody does, its caretaker ends it soon after our line has broken.
+                logger.info("clusterhub: %s is only let go of: %s", self._plan.name, error)
+                ends = False
         await self.close(shutdown=ends)
         return ends
 
@@ -292,18 +309,18 @@ class ElsewhereDeployment(ABC):
         """Have the system end it, which it does by itself once it has been told; or only let go of it. Idempotent."""
         if self._closed:
             return
+        if shutdown:
+            await self._stop()  # first: where it fails all is as before, and it can be told again
         self._closed = True
         try:
             await ended(self._watch)
             if self._line is not None:
                 await self._line.close()
-            if shutdown:
-                await self._stop()
         finally:
             await self.hang_up()
 
     async def _stop(self) -> None:
-        deadline = time.monotonic() + DEAD_AFTER
+        deadline = time.monotonic() + STOP_PATIENCE
         while True:
             try:
                 await self.stop()
@@ -319,7 +336,7 @@ class ElsewhereDeployment(ABC):
                 return
             if time.monotonic() > deadline:
                 raise ClusterhubError(
-                    f"{self._plan.name} could not be ended: {error}\n  clusterhub down {self._plan.name} ends it once"
+                    f"{self._plan.name} could not be ended: {error}\n  clusterhub down {self.own_name} ends it once"
                     f" {self.system} is back"
                 ) from error
             await asyncio.sleep(RETRY)
@@ -371,14 +388,20 @@ class ElsewhereDeployment(ABC):
 
     async def _watching(self) -> None:
         """Keep the line to the scheduler up, and find out what it means when it breaks."""
-        silent_since = time.monotonic()
+        silent_since = refused_since = time.monotonic()
         while self._gone is None:
             try:
                 await self.scheduler.stay(self._token, self._holds, self._now_up, self._hear)
-                silent_since, self._broke = time.monotonic(), datetime.now().astimezone()
+                silent_since = refused_since = time.monotonic()
+                self._broke = datetime.now().astimezone()
+            except TooBusy as busy:
+                logger.debug("clusterhub: %s", busy)
+                refused_since = time.monotonic()
             except ClusterGone as gone:
                 logger.debug("clusterhub: %s", gone)
-            silent_since = await self._look(silent_since)
+            reached = await self._look(silent_since, time.monotonic() - refused_since)
+            if not reached:
+                silent_since = refused_since = time.monotonic()
             if self._gone is None:
                 await asyncio.sleep(RETRY)
                 await self._renew_line()
@@ -401,31 +424,32 @@ class ElsewhereDeployment(ABC):
             self._tell_break(self._broke)
             self._broke = None
 
-    async def _look(self, since: float) -> float:
-        """What the system says while the scheduler does not answer; the time from which on it counts as dead."""
+    async def _look(self, silent_since: float, refused_for: float) -> bool:
+        """Find out from the system what it means that the scheduler does not answer; whether the system does."""
         try:
             fate = await self.fate()
         except ClusterGone as gone:
             if gone.final:
                 self._gone = gone
-                return since
+                return True
             self._trouble = f"{gone}; its tasks go on meanwhile"
-            return time.monotonic()  # nobody could be reached
+            return False
         except ClusterhubError as error:
             self._trouble = f"{error}; its tasks go on meanwhile"
-            return time.monotonic()
+            return False
         self._judge(fate)
-        silent = time.monotonic() - since
+        silent = time.monotonic() - silent_since
         if fate.stage is Stage.ENDING:
             self._trouble = f"{self.system} is ending it"
         else:
-            self._trouble = "" if silent < 2 * RETRY else f"its scheduler has not answered for {silent:.0f} s"
-        if self._gone is None and silent > DEAD_AFTER:
+            words = f"its scheduler has not answered for {silent:.0f} s, and {self.system} calls it running"
+            self._trouble = "" if silent < 2 * RETRY else words
+        if self._gone is None and refused_for > DEAD_AFTER:
             self._gone = ClusterGone(
-                f"cluster {self._plan.name} is gone: its scheduler has not answered for {silent:.0f} s, while {self.system}"
-                f" answers and has yet to notice; its results are lost"
+                f"cluster {self._plan.name} is gone: its scheduler has refused connections for {refused_for:.0f} s, while"
+                f" {self.system} answers and has yet to notice; its results are lost"
             )
-        return since
+        return True
 
     def _judge(self, fate: Fate) -> None:
         """Conclude from what the system calls it."""
@@ -442,8 +466,8 @@ class ElsewhereDeployment(ABC):
     def _tell_break(self, when: datetime) -> None:
         until = datetime.now().astimezone()
         self._breaks.append(
-            f"the way to the scheduler was broken from {when:%H:%M:%S} to {until:%H:%M:%S}: its workers went on, but the futures"
-            " of clients that were connected are lost unless they were published; submit again, or client.get_dataset"
+            f"the way to the scheduler was broken from {when:%H:%M:%S} to {until:%H:%M:%S}: its workers went on. The futures"
+            " of clients whose connections broke as well are lost unless they were published: submit again, or get_dataset"
         )
 
 
