@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from clusterhub import (
     BackendUnavailable,
@@ -24,7 +24,7 @@ from clusterhub import (
 )
 from clusterhub.elsewhere import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
 from clusterhub.parts import Line
-from clusterhub_backends.kubernetes.api import AlreadyThere, Api
+from clusterhub_backends.kubernetes.api import AlreadyThere, Api, Unreachable
 from clusterhub_backends.kubernetes.keys import Keys
 from clusterhub_backends.kubernetes.manifest import (
     PLAN_ANNOTATION,
@@ -39,9 +39,12 @@ from clusterhub_backends.kubernetes.manifest import (
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
 from clusterhub_backends.kubernetes.pods import cause_of, scheduler_trouble, units_of
+from clusterhub_backends.kubernetes.refusals import Conflict
 from clusterhub_backends.kubernetes.route import Route
 from clusterhub_backends.kubernetes.template import KEY, is_encrypted
 from clusterhub_backends.kubernetes.user import user
+
+T = TypeVar("T")
 
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
@@ -345,6 +348,17 @@ class KubernetesDeployment(ElsewhereDeployment):
         )
         parts = [f"{before.rstrip()}\n──── it was restarted ────" if before else "", now or "no log yet"]
         return "\n".join(filter(None, parts))
+
+    async def answered(self, question: Coroutine[Any, Any, T]) -> T:
+        """As everywhere; and that the API server is away says nothing about the cluster, which a direct way may still reach."""
+        try:
+            return await super().answered(question)
+        except Conflict:
+            raise
+        except Unreachable as away:
+            raise ClusterGone(
+                f"cluster {self._plan.name} does not answer: {away}; its tasks go on meanwhile", final=False
+            ) from away
 
     # Its end
 
