@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import clusterhub
 from clusterhub.api import elsewhere
+from clusterhub.profile import resolve, starter
 
 KUBECONFIG = {
     "apiVersion": "v1",
@@ -75,3 +77,17 @@ def test_a_profile_whose_context_is_not_there_says_so_and_one_whose_is_there_is_
     assert "lab" in here("cloud")
     write_profiles(home, context="lab")
     assert here("cloud") == "ready"
+
+
+def test_a_first_config_has_a_profile_for_it_that_resolves_also_with_its_comments_opened(home):
+    write_kubeconfig(home)
+    text = starter()
+    assert "~/.kube/config was found" in text
+    (home / ".clusterhub.yaml").write_text(text)
+    assert here("cloud") == "ready"
+    before, _, after = text.partition("    # kubernetes:")
+    opened = re.sub(r"^    # ", "    ", f"    # kubernetes:{after}".partition("\n\n")[0], flags=re.MULTILINE)
+    names = opened.replace("context: NAME", "context: lab").replace("namespace: NAME", "namespace: sea")
+    (home / ".clusterhub.yaml").write_text(before + names + "\n")
+    options = resolve("cloud", {}).options
+    assert (options.context, options.namespace, options.image) == ("lab", "sea", "registry/image:tag")
