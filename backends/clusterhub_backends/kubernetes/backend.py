@@ -60,6 +60,16 @@ class KubernetesBackend(Backend[KubernetesOptions]):
         except ImportError as error:
             raise BackendUnavailable(f'not installed: pip install "clusterhub[kubernetes]" ({error})') from error
 
+    def unconfigured(self, options: KubernetesOptions) -> str | None:
+        """That there is no kubeconfig, or no such context in it, and that this is no pod either."""
+        from clusterhub_backends.kubernetes.login import way
+
+        try:
+            way(options.kubeconfig, options.context, options.namespace)
+        except BackendUnavailable as error:
+            return str(error)
+        return None
+
     def refusals(self, spec: ClusterSpec, options: KubernetesOptions) -> Mapping[str, str]:
         """What no pod can be."""
         from clusterhub_backends.kubernetes.unsupported import refused

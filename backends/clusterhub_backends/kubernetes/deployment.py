@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from clusterhub import (
     BackendUnavailable,
@@ -23,7 +23,7 @@ from clusterhub import (
 )
 from clusterhub.elsewhere import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
 from clusterhub.parts import Line
-from clusterhub_backends.kubernetes.api import AlreadyThere, Api
+from clusterhub_backends.kubernetes.api import AlreadyThere, Api, Unreachable
 from clusterhub_backends.kubernetes.evidence import with_log
 from clusterhub_backends.kubernetes.keys import Keys
 from clusterhub_backends.kubernetes.manifest import (
@@ -39,11 +39,13 @@ from clusterhub_backends.kubernetes.manifest import (
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
 from clusterhub_backends.kubernetes.pods import cause_of, scheduler_trouble, units_of
+from clusterhub_backends.kubernetes.refusals import Conflict
 from clusterhub_backends.kubernetes.route import Route
 from clusterhub_backends.kubernetes.template import KEY, is_encrypted
 from clusterhub_backends.kubernetes.user import user
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
@@ -352,6 +354,17 @@ class KubernetesDeployment(ElsewhereDeployment):
         )
         parts = [f"{before.rstrip()}\n──── it was restarted ────" if before else "", now or "no log yet"]
         return "\n".join(filter(None, parts))
+
+    async def answered(self, question: Coroutine[Any, Any, T]) -> T:
+        """As everywhere; and that the API server is away says nothing about the cluster, which a direct way may still reach."""
+        try:
+            return await super().answered(question)
+        except Conflict:
+            raise
+        except Unreachable as away:
+            raise ClusterGone(
+                f"cluster {self._plan.name} does not answer: {away}; its tasks go on meanwhile", final=False
+            ) from away
 
     # Its end
 

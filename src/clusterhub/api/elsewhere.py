@@ -98,7 +98,7 @@ def system_of(kind: OfKind) -> System:
         raise kind.resolved
     backend = kind.resolved.backend
     try:
-        if reason := backend.unusable():
+        if reason := backend.unusable() or backend.unconfigured(kind.resolved.options):
             raise BackendUnavailable(reason)
         # It may lack its address, and a library that takes a second to import is not worth waiting for then.
         refuse_unsupported(backend, kind.resolved.spec, kind.resolved.options)

@@ -47,6 +47,10 @@ class Backend(ABC, Generic[O]):
         """Why this backend cannot work on this machine at all, or None. Quick (milliseconds) and without the network."""
         return None
 
+    def unconfigured(self, options: O) -> str | None:
+        """Why nobody on this machine has said which system ``options`` mean, or None. Quick and without the network."""
+        return None
+
     def allocation(self, *, with_end: bool = False) -> Allocation | None:
         """The unit of this backend's system that this process is part of, or None. Quick, and without the network, unless
         ``with_end``: then the system is asked, for a few seconds at most, when that unit has to end."""

@@ -20,7 +20,7 @@ from clusterhub.cluster.targets import Targets
 from clusterhub.cluster.waiting import Wait, seconds
 from clusterhub.display import Display, Report, choose
 from clusterhub.display.news import News
-from clusterhub.errors import ClusterGone, ConfigError, Failure, Unsupported
+from clusterhub.errors import ClusterGone, ConfigError, Failure, Unsupported, WorkersFailed
 from clusterhub.spec import Workers
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ class AsyncCluster:
             self._claim_name()
         try:
             self._adopt(await self._opening.open())
+        except WorkersFailed as failed:
+            self._status = Status.failed
+            cause, support = self._with_origin(failed.failure), failed.support or self._plan.spec.support
+            raise WorkersFailed(cause, cluster=self._place, support=support) from failed.__cause__
         except BaseException:
             self._status = Status.failed
             raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from clusterhub.backend import Backend
@@ -97,8 +98,8 @@ def _here(catalog: Catalog, name: str, usable: dict[str, str | None]) -> str:
         return f"{count}: clusterhub show {name}"
     backend = resolved.backend
     if backend.name not in usable:
-        usable[backend.name] = _unusable(backend)
-    return usable[backend.name] or READY
+        usable[backend.name] = _told(backend, backend.unusable)
+    return usable[backend.name] or _told(backend, partial(backend.unconfigured, resolved.options)) or READY
 
 
 def _resolved(catalog: Catalog, name: str) -> Resolved:
@@ -110,9 +111,9 @@ def _resolved(catalog: Catalog, name: str) -> Resolved:
         return resolve_in(catalog, name, call)
 
 
-def _unusable(backend: Backend[Any]) -> str | None:
+def _told(backend: Backend[Any], reason: Callable[[], str | None]) -> str | None:
     try:
-        return backend.unusable()
+        return reason()
     except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the other profiles are listed
         return f"backend {backend.name} fails: {type(error).__name__}: {str(error)[:100]}"
 

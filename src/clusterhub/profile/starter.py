@@ -152,7 +152,11 @@ def _kubernetes(found: Found) -> str:
   cloud:                                 # {seen}
     backend: kubernetes
     workers: {{minimum: 0, maximum: 20}}
-    worker: {{cores: 2, memory: 8 GiB}}
+    worker: {{cores: 2, memory: 8 GiB}}    # of one worker, which has a pod of its own
+    # kubernetes:                        # by default the current context, its namespace, and Dask's public image
+    #   context: NAME                    # kubectl config get-contexts lists them
+    #   namespace: NAME                  # where you have the rights; see whether you do: clusterhub check cloud
+    #   image: registry/image:tag        # with your packages, the Python that you have here, and Dask 2026.6 or newer
 """
     return _live(text, "kubernetes", wanted=bool(found.kube_config))
 

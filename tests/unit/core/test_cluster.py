@@ -380,6 +380,18 @@ async def test_a_start_that_fails_passes_and_leaves_a_failed_cluster(cluster):
     await cluster.close()
 
 
+async def test_a_start_that_fails_names_the_place_in_the_config_as_a_wait_does(cluster):
+    async def fails() -> Told:
+        raise WorkersFailed(Failure("there is no such image", because="kubernetes.image"), cluster="told-1")
+
+    said = Leaf("kubernetes.image", "nope:1", "~/.clusterhub.yaml:7", is_default=False)
+    cluster._plan = cluster._plan.model_copy(update={"values": (said,)})
+    cluster._opening = Opening(fails)
+    with pytest.raises(WorkersFailed, match=r"because  ~/\.clusterhub\.yaml:7  kubernetes\.image = nope:1") as failed:
+        await cluster
+    assert "workers of told cannot start" in str(failed.value)
+
+
 async def test_a_client_reads_an_address_before_the_start_as_text(cluster):
     assert (cluster.scheduler_address, cluster.security, cluster.dashboard_link) == ("", None, "")
 
