@@ -101,7 +101,9 @@ def _say_report(report: Report, host: str, info: ClusterInfo | None) -> None:
     say(headline(report, host))
     if report.units:
         say_table(report.table)
-    for line in (report.unlisted, report.failure_text, dashboard_line(report.dashboard_link, host), _end_line(info)):
+    notes = [f"note       {remark}" for remark in report.remarks]
+    more = (report.unlisted, report.failure_text, dashboard_line(report.dashboard_link, host), _end_line(info))
+    for line in (*notes, *more):
         if line:
             say(line)
 
@@ -135,7 +137,14 @@ def scale(name: str, workers: Any) -> None:
             cluster.adapt(workers["minimum"], workers["maximum"])
         else:
             cluster.scale(workers)
-        say(_target_line(cluster.report()))
+        report = cluster.report()
+        for line in (_target_line(report), *(f"  {obstacle}" for obstacle in _obstacles(report))):
+            say(line)
+
+
+def _obstacles(report: Report) -> list[str]:
+    """A sentence for each reason known now why the target may not be reached."""
+    return [*report.remarks, *([f"nothing more is launched: {report.failure.summary}"] if report.failure else [])]
 
 
 def _target_line(report: Report) -> str:

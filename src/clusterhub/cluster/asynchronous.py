@@ -347,6 +347,8 @@ class AsyncCluster:
 
     def _with_origin(self, failure: Failure) -> Failure:
         """A backend names the key that decides it (``environment.python``); where that was written, only we know."""
+        if failure.because == "workers" and self._targets.now != self._plan.spec.workers:
+            return failure  # they were told another number since, which is written nowhere
         leaf = next((leaf for leaf in self._plan.values if leaf.path == failure.because), None)
         return failure if leaf is None else replace(failure, because=f"{leaf.origin}  {leaf.path} = {leaf.text}")
 

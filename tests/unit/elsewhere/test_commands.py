@@ -10,12 +10,15 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from simulated_queue import SimulatedBackend
+from simulated_queue.cluster import SimulatedCluster
+from simulated_queue.deployment import SimulatedDeployment
 from simulated_queue.system import LIVING
 
 import clusterhub
 from clusterhub import keeper
 from clusterhub.cli import clusterhub as command
 from clusterhub.cli import watching
+from clusterhub.errors import Failure
 from clusterhub.keeper import discovery
 
 from .conftest import connect, living, made_without_clusterhub
@@ -145,6 +148,40 @@ def test_completion_asks_no_system(eddies, monkeypatch):
 def test_scale_tells_it(eddies):
     assert hub("scale", "eddies", "0..3").stdout.startswith("eddies: 0 to 3 workers, as the load asks, from now on")
     assert clusterhub.attach("eddies").report().target.maximum == 3
+
+
+def limited(monkeypatch):
+    """The system lets nobody have more than two."""
+
+    async def remarks(self):
+        return ["2 workers are all that the site lets you have"]
+
+    async def failure(self):
+        return Failure("the site lets you have 2 workers", because="workers", next_step="ask for 2")
+
+    monkeypatch.setattr(SimulatedDeployment, "remarks", remarks, raising=False)
+    monkeypatch.setattr(SimulatedCluster, "failure", failure)
+
+
+def test_what_stands_against_a_new_target_is_said_with_it(eddies, monkeypatch):
+    limited(monkeypatch)
+    assert hub("scale", "eddies", "3").stdout.splitlines() == [
+        "eddies: 3 workers, from now on; 0 connected",
+        "  2 workers are all that the site lets you have",
+        "  nothing more is launched: the site lets you have 2 workers",
+    ]
+    assert "note       2 workers are all that the site lets you have" in hub("status", "eddies").stdout.splitlines()
+
+
+def test_a_number_that_was_told_since_is_not_blamed_on_the_place_of_another(sites, monkeypatch):
+    limited(monkeypatch)
+    with connect("near", name="eddies", workers=3) as cluster:
+        assert cluster.report().failure.because == "call  workers = 3"
+        cluster.scale(4)
+        assert cluster.report().failure.because == "workers"
+        assert "because  workers\n" in hub("status", "eddies").stdout
+        cluster.scale(3)
+        assert cluster.report().failure.because == "call  workers = 3"
 
 
 def test_up_starts_one_that_is_kept_and_finds_it_again(sites):

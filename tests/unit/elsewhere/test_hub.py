@@ -65,17 +65,17 @@ def test_of_many_connections_at_once_one_asks(asked):
         assert asked == ["here"]
 
 
-def test_what_was_told_is_remembered_for_a_short_time_only(asked, monkeypatch):
+def test_one_that_has_ended_and_was_replaced_by_another_of_its_name_is_found_again(asked, monkeypatch):
     resolver = hub.LivingHub()
-    with connect(name="eddies"):
-        resolver.resolve("eddies")
+    with connect(name="eddies") as first:
+        old = resolver.resolve("eddies")[0]
+        assert old == first.scheduler_address
     with connect(name="eddies") as second:
-        assert resolver.resolve("eddies")[0] != second.scheduler_address
+        assert resolver.resolve("eddies")[0] == old, "what was told is remembered for a short time"
         monkeypatch.setattr(hub, "REMEMBERED", 0.0)
-        again = hub.LivingHub()
         del asked[:]
-        assert [again.resolve("eddies")[0] for _ in range(2)] == [second.scheduler_address] * 2
-        assert len(asked) == 2
+        assert [resolver.resolve("eddies")[0] for _ in range(3)] == [second.scheduler_address] * 3
+        assert asked == ["here"], "a cluster that lives tells so itself"
 
 
 async def test_it_can_be_asked_on_a_running_loop():
