@@ -50,6 +50,8 @@ T = TypeVar("T")
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
 CLUSTER, COMPONENT, GROUP = "dask.org/cluster-name", "dask.org/component", "dask.org/workergroup-name"
+END_PATIENCE = 15.0
+"""Seconds that one waits for all of a cluster to be gone."""
 LOG_LINES = 500
 LOOK = 0.25
 """Seconds between two looks at a scheduler that starts."""
@@ -387,8 +389,18 @@ class KubernetesDeployment(ElsewhereDeployment):
             # Before what it owns is gone, another of its name would take that for its own.
             await self._api.delete("daskclusters", self._name, uid=self._uid, wait=True)
             await self._api.delete("daskautoscalers", self._name)
+            await self._until_gone()
         if self._has_secret:
             await self._delete_secret()
+
+    async def _until_gone(self) -> None:
+        """For a while: Kubernetes ends it by itself, and a node that does not answer may hold it up for long."""
+        deadline = time.monotonic() + END_PATIENCE
+        while time.monotonic() < deadline:
+            cluster = await self._cluster()
+            if cluster is None or str(cluster["metadata"]["uid"]) != self._uid:
+                return
+            await asyncio.sleep(LOOK)
 
     async def hang_up(self) -> None:
         """Close the forwarded port, and the line to the API server."""

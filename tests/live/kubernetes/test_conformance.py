@@ -22,12 +22,16 @@ class TestKubernetes(BackendConformance):
         write_profile(home, user)
 
     def lose_worker(self, cluster: Cluster) -> None:
-        def killed() -> None:  # made here, so that it travels by value
+        def killed_soon() -> None:  # made here, so that it travels by value; soon, so that it is answered
             import os
             import signal
+            import threading
 
-            os.kill(os.getppid(), signal.SIGKILL)
-            os.kill(os.getpid(), signal.SIGKILL)
+            def kill() -> None:
+                os.kill(os.getppid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            threading.Timer(0.3, kill).start()
 
         with cluster.get_client(set_as_default=False) as client:
-            client.run(killed, workers=[next(iter(cluster.scheduler_info["workers"]))], wait=False)
+            client.run(killed_soon, workers=[next(iter(cluster.scheduler_info["workers"]))])
