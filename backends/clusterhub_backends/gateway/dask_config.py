@@ -12,7 +12,7 @@ from typing import Any
 
 from clusterhub import ConfigError, Problem
 from clusterhub.backend import Said
-from clusterhub.profile.dask_config import DaskConfig, DaskValue
+from clusterhub.profile.dask_config import DaskConfig, DaskValue, may_say
 
 ROOT = "gateway"
 _TEXTS: Mapping[str, str] = {
@@ -29,6 +29,8 @@ _ARGUMENTS: Mapping[str, Mapping[str, str]] = {
 
 def converted() -> Mapping[str, Any]:
     """The table for ``gateway:``. Raises ConfigError for a template whose variable is not set, and for what is no table."""
+    if not may_say(ROOT):
+        return {}
     # dask_gateway itself is not imported: all that it adds to the config are defaults.
     config, problems = DaskConfig(ROOT), list[Problem]()
     table: dict[str, Any] = {}

@@ -8,6 +8,8 @@ result; the files are read once more to find out which of them it comes from.
 from __future__ import annotations
 
 import os
+import site
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +27,7 @@ ANYWHERE = "dask config"
 INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
 """By which Dask hands its config to processes that it starts."""
 _ABSENT = object()
+_YAML = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,32 @@ class DaskValue:
     def problem(self, message: str) -> Problem:
         """What is wrong with it; the value is shown without what may be a secret."""
         return Problem(self.origin, self.path, message, one_line(self.value, cut=True))
+
+
+def may_say(root: str) -> bool:
+    """Whether anything could stand below ``root`` in the Dask config; without importing Dask, which takes a third of a second."""
+    if "dask" in sys.modules or INHERITED in os.environ:
+        return True
+    if any(_plain(name.removeprefix("DASK_").lower().split("__")[0]) == _plain(root) for name in os.environ):
+        return True
+    folders = [Path(os.environ.get("DASK_ROOT_CONFIG", "/etc/dask")), Path.home() / ".config" / "dask"]
+    folders += [Path(prefix, "etc", "dask") for prefix in dict.fromkeys((sys.prefix, *site.PREFIXES))]
+    folders += [Path(os.environ["DASK_CONFIG"])] if "DASK_CONFIG" in os.environ else []
+    return any(_mentions(file, root) for folder in folders for file in _yaml_files(folder))
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    try:
+        yield from [folder] if folder.is_file() else [file for file in folder.iterdir() if file.suffix in _YAML]
+    except OSError:  # there is none, or not for us: Dask passes it over as well
+        return
+
+
+def _mentions(file: Path, root: str) -> bool:
+    try:
+        return root in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 class DaskConfig:

@@ -312,3 +312,28 @@ def test_what_it_comes_to_is_the_same_once_dask_gateway_has_added_its_defaults(h
     config.refresh(paths=config.paths)
     assert any("gateway" in default for default in config.defaults)
     assert converted() == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "file", "may"),
+    [
+        ({}, "", False),
+        ({}, "jobqueue: {pbs: {queue: q}}", False),
+        ({}, "gateway: {address: http://x}", True),
+        ({"DASK_GATEWAY__ADDRESS": "http://x"}, "", True),
+        ({"DASK_JOBQUEUE__PBS__QUEUE": "q"}, "", False),
+    ],
+)
+def test_dask_is_imported_only_where_its_config_could_speak_of_a_gateway(tmp_path, monkeypatch, variables, file, may):
+    import sys
+
+    from clusterhub.profile.dask_config import may_say
+
+    monkeypatch.delitem(sys.modules, "dask")
+    for name in ("DASK_CONFIG", "DASK_INTERNAL_INHERIT_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DASK_ROOT_CONFIG", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "config.yaml").write_text(file)
+    assert may_say("gateway") is may
