@@ -24,6 +24,10 @@ CONNECT_PATIENCE = 5.0
 """Seconds in which a scheduler that lives takes a connection."""
 
 
+REFUSAL_PATIENCE = 2.0
+"""Seconds in which who is dead is found to be: a connection to it is refused at once."""
+
+
 class TooBusy(ClusterGone):
     """Something is there, and says nothing: what lives and is busy, or stopped. Who is dead is refused at once."""
 
@@ -106,6 +110,22 @@ class Line:
 
     # Whether it is up
 
+    async def _refuses(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether it turns down a connection, as nobody does who lives; tried once, which `connect` cannot tell of its many."""
+        from distributed.comm.addressing import parse_address
+        from distributed.comm.registry import get_backend
+
+        scheme, location = parse_address(self.address)
+        try:
+            async with asyncio.timeout(REFUSAL_PATIENCE):
+                comm = await get_backend(scheme).get_connector().connect(location, **arguments)
+        except TimeoutError:
+            return False
+        except OSError:  # CommClosedError among them
+            return True
+        comm.abort()
+        return False
+
     async def stay(
         self, token: str, holds: bool, up: Callable[[], None], heard: Callable[[Mapping[str, Any]], None]
     ) -> None:
@@ -127,8 +147,7 @@ class Line:
                 final=False,
             ) from error
         except (OSError, CommClosedError) as error:
-            # Its last attempt, of several: one that was refused, or one to which nothing was said.
-            kind = TooBusy if isinstance(error.__cause__, TimeoutError) else ClusterGone
+            kind = ClusterGone if await self._refuses(arguments) else TooBusy
             raise kind(f"the scheduler at {self.address} cannot be reached: {error}", final=False) from error
         try:
             if self.attended:
