@@ -100,6 +100,19 @@ async def test_of_several_that_answer_none_is_waited_for(monkeypatch):
         assert way.port in (first, second)
 
 
+async def test_a_proxy_that_answers_for_an_address_that_it_does_not_know_is_no_scheduler(monkeypatch):
+    async def apologise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(apologise, SILENT, 0) as proxy, scheduler() as port:
+        forwarding = Forwarding(port)
+        reached(monkeypatch, [(SILENT, proxy.sockets[0].getsockname()[1])], forwarding)
+        assert (await found("auto")).forwarded
+
+
 async def test_direct_alone_says_where_it_was_tried(monkeypatch):
     monkeypatch.setattr(route, "TRIAL", 0.2)
     async with silence() as nobody:
