@@ -55,7 +55,7 @@ class Systems:
     def look(self) -> Seen:
         """What lives there. Blocks for two seconds at most."""
         seen = look(self.known)
-        return Seen(seen.found, (*self.remarks, *seen.remarks))
+        return Seen(seen.found, (*self.remarks, *seen.remarks), seen.unheard)
 
 
 def systems() -> Systems:
@@ -107,7 +107,7 @@ def system_of(kind: OfKind) -> System:
         raise
     except Exception as error:  # a plugin may fail in any way; the other systems are asked
         raise BackendUnavailable(f"backend {backend.name} fails: {type(error).__name__}: {error}") from error
-    return System(kind.name, backend.name, _attachable(backend), kind.resolved.options)
+    return System(kind.name, backend.name, _attachable(backend), kind.resolved.options, kind.bare)
 
 
 def _attachable(backend: Backend[Any]) -> SupportsAttach:
@@ -139,7 +139,8 @@ class Sought:
     def found(self) -> Found:
         """The one cluster of that name. Blocks for two seconds at most.
 
-        Raises ConfigError for a name that nobody knows, or that several have, and ClusterGone for one that has ended.
+        Raises ConfigError for a name that nobody knows, or that several have, ClusterGone for one that has ended, and
+        ClusterhubError where nobody knows it of those who could be asked.
         """
         seen = self.systems.look()
         fitting = seen.called(self.name)
@@ -154,7 +155,7 @@ class Sought:
     def _unknown(self, seen: Seen) -> ClusterhubError:
         if isinstance(self.otherwise, ClusterGone):  # of this home it is known what became of it
             return ClusterGone("; ".join([str(self.otherwise), *seen.remarks]), final=self.otherwise.final)
-        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks)
+        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks, seen.unheard)
 
 
 def sought(name: str, otherwise: ClusterhubError) -> Sought | None:

@@ -28,6 +28,8 @@ class System:
     backend_name: str
     backend: SupportsAttach
     options: Any
+    bare: bool = False
+    """Whether no profile names it: it may be that nobody has configured it."""
 
     def is_asked_as(self, other: System) -> bool:
         """Whether the question to both is the same."""
@@ -63,6 +65,8 @@ class Seen:
 
     found: tuple[Found, ...] = ()
     remarks: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
+    """Those of them that are of a profile's system which was asked in vain: another time it may tell of more."""
 
     def called(self, name: str) -> list[Found]:
         """Those of that name."""
@@ -74,16 +78,22 @@ def look(systems: Sequence[System], patience: float = PATIENCE) -> Seen:
     asked = [(system, under_way(partial(_sightings, system))) for system in systems]
     wait([answer for _, answer in asked], patience)
     found: list[Found] = []
-    remarks = []
+    unheard: list[tuple[System, str]] = []
     for system, answer in asked:
         if not answer.done():
-            remarks.append(f"{system.label} did not answer within {patience:g} s; its clusters are not listed")
+            unheard.append(
+                (system, f"{system.label} did not answer within {patience:g} s; its clusters are not listed")
+            )
         elif (error := answer.exception()) is not None:
             why = flat(str(error)) or type(error).__name__
-            remarks.append(f"{system.label} could not be asked for its clusters: {why}")
+            unheard.append((system, f"{system.label} could not be asked for its clusters: {why}"))
         else:
             found += [Found(system, sighting) for sighting in answer.result()]
-    return Seen(tuple(_once_each(found)), tuple(remarks))
+    return Seen(
+        tuple(_once_each(found)),
+        tuple(remark for _, remark in unheard),
+        tuple(remark for system, remark in unheard if not system.bare),
+    )
 
 
 def under_way(question: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:

@@ -183,7 +183,7 @@ def test_a_library_that_is_missing_is_told_for_a_profile_and_not_for_a_bare_name
     ((), (remark,)) = map(tuple, labels())
     assert remark.startswith("hub was not asked for its clusters: ")
     assert str(error) in remark
-    assert str(clusterhub.clusters()).splitlines() == ["no clusters live", remark]
+    assert str(clusterhub.clusters()).splitlines() == ["no clusters live, as far as could be asked", remark]
 
 
 def test_one_that_lacks_its_address_is_not_asked_nor_is_its_library_loaded(config, monkeypatch):
@@ -225,3 +225,23 @@ def test_a_name_that_is_not_found_comes_with_what_could_not_be_asked(config, mon
     monkeypatch.setattr(SimulatedBackend, "discover", discover)
     with pytest.raises(clusterhub.ConfigError, match="simulated could not be asked for its clusters: no route"):
         clusterhub.attach("eddies")
+
+
+@pytest.mark.usefixtures("sites")
+def test_a_name_that_a_system_may_know_which_does_not_answer_is_not_called_wrong(monkeypatch):
+    discover = SimulatedBackend.discover
+
+    async def partly(self, options):
+        if options.site == "far":
+            raise ConnectionError("no route")
+        return await discover(self, options)
+
+    monkeypatch.setattr(SimulatedBackend, "discover", partly)
+    with connect("near", name="eddies"):
+        assert clusterhub.attach("eddies").report().profile == "near"
+        with pytest.raises(clusterhub.ClusterhubError) as refused:
+            clusterhub.attach("tides")
+    assert not isinstance(refused.value, clusterhub.ConfigError), "it may be right another time"
+    assert str(refused.value) == (
+        "far could not be asked for its clusters: no route; nobody else knows a cluster 'tides'; there are: eddies; try again"
+    )
