@@ -249,6 +249,11 @@ async def settled(found: Found) -> Found:
 
 async def living_in(system: System, name: str) -> list[Found]:
     """Those of that name that live in one system, the ending ones included. Raises ClusterhubError where it does not tell."""
+    return [one for one in await all_in(system, name) if one.is_called(name)]
+
+
+async def all_in(system: System, name: str) -> list[Found]:
+    """All that live in one system, asked because of a cluster of that name. Raises ClusterhubError where it does not tell."""
     try:
         async with asyncio.timeout(ANSWER_PATIENCE):
             sightings = await system.backend.discover(system.options)
@@ -256,5 +261,4 @@ async def living_in(system: System, name: str) -> list[Found]:
         raise ClusterhubError(
             f"{system.label} did not tell within {ANSWER_PATIENCE:.0f} s whether a cluster {name} lives there; try again"
         ) from None
-    found = [Found(system, sighting) for sighting in sightings]
-    return [one for one in found if one.is_called(name)]
+    return [Found(system, sighting) for sighting in sightings]

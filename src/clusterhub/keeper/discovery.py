@@ -54,6 +54,14 @@ class Found:
         at = self.sighting.where
         return f"{self.system.label} ({at})" if at and at != self.system.label else self.system.label
 
+    def may_be(self, name: str) -> str:
+        """A sentence on that it may be the cluster called ``name``, where it could not be asked; else an empty text."""
+        seen = self.sighting
+        if not seen.silent or seen.state != "running" or self.is_called(name):
+            return ""
+        why = f": {seen.reason}" if seen.reason else ""
+        return f"cluster {seen.own_name or self.name} on {self.where} does not answer, and may be {name}{why}"
+
     def is_called(self, name: str) -> bool:
         """Whether ``name`` is what people, or its system itself, call it."""
         return name in (self.name, self.sighting.own_name)
