@@ -155,7 +155,8 @@ class Sought:
     def _unknown(self, seen: Seen) -> ClusterhubError:
         if isinstance(self.otherwise, ClusterGone):  # of this home it is known what became of it
             return ClusterGone("; ".join([str(self.otherwise), *seen.remarks]), final=self.otherwise.final)
-        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks, seen.unheard)
+        unheard = (*seen.unheard, *filter(None, (one.may_be(self.name) for one in seen.found)))
+        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks, unheard)
 
 
 def sought(name: str, otherwise: ClusterhubError) -> Sought | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds that a system may take: whoever lists clusters waits for the slowest."""
+DRAWN = re.compile(r"(?:.*\.)?[0-9a-f]{16,}")
+"""Names that systems draw at random for their clusters, with a namespace before them or without."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,25 @@ async def _sightings(system: System) -> Sequence[Sighting]:
 
 
 def _once_each(found: Iterable[Found]) -> Iterable[Found]:
-    """Two profiles can name one system, as with other defaults for new clusters: each cluster is told of once, by the system
-    that has the name of the cluster's own profile, if there is one."""
-    chosen: dict[str, Found] = {}
+    """Two profiles can name one system, as with other defaults for new clusters, or by an address for inside and one for
+    outside: each cluster is told of once, by a system that could ask it, and that has the name of the cluster's own profile,
+    if there is one."""
+    chosen: dict[Hashable, Found] = {}
     for one in found:
-        key = one.sighting.ref.model_dump_json()
-        if key not in chosen or one.system.label == one.sighting.profile:
+        key = _identity(one)
+        if key not in chosen or _fitness(one) > _fitness(chosen[key]):
             chosen[key] = one
     return chosen.values()
+
+
+def _identity(one: Found) -> Hashable:
+    """What no other cluster has. A reference may contain the address by which its system was asked; a name that was drawn at
+    random is the same by every address, and no two systems draw one name at one moment."""
+    seen = one.sighting
+    if seen.created is not None and DRAWN.fullmatch(seen.own_name):
+        return seen.ref.backend, seen.own_name, seen.created
+    return seen.ref.model_dump_json()
+
+
+def _fitness(one: Found) -> tuple[bool, bool]:
+    return not one.sighting.silent, one.system.label == one.sighting.profile

@@ -29,7 +29,7 @@ def unknown(
     """The error for a name of which there is no record: what became of it, or which ones there are.
 
     ``elsewhere`` are the names of clusters that are not written down here, ``remarks`` what could not be looked at,
-    and ``unheard`` those of them because of which it may still be that the name is right.
+    and ``unheard`` because of what it may still be that the name is right.
     """
     if ended := [record.end for record in store.ended(name) if record.end is not None]:
         when = ended[0].when.astimezone().strftime("%d %b %H:%M")

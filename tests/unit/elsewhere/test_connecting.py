@@ -234,6 +234,11 @@ def test_one_that_cannot_be_asked_for_its_name_is_no_reason_to_start_another(mon
             with pytest.raises(ClusterGone) as refused:
                 connect(name="eddies")
             assert len(LIVING) == 1
+            with pytest.raises(
+                ClusterhubError, match=f"cluster {own} on .* may be eddies: .* nobody else knows"
+            ) as lost:
+                clusterhub.attach("eddies")
+            assert not isinstance(lost.value, ConfigError)
         assert str(refused.value) == (
             f"cluster {own} on simulated (site here) does not answer, and may be eddies: its scheduler does not answer;"
             f" try again, or clusterhub down {own}"

@@ -73,6 +73,50 @@ def test_a_cluster_that_two_profiles_lead_to_is_told_of_once_and_by_its_own():
     assert [found.system.label for found in look(both).found] == ["hub-big"]
 
 
+HEX = "5f3a0c1d2e4b6a798897a6b5c4d3e2f1"
+MADE = datetime(2026, 1, 1, 12, 0, 0, 125000, UTC)
+
+
+def addressed(label, own_name=HEX, created=MADE, name="eddies", **more):
+    """A system that tells of one cluster, with the address at which it was asked."""
+
+    class Addressed(Told):
+        async def discover(self, options):
+            ref = Ref(backend="told", name=name, data={"address": f"https://{label}"})
+            return [Sighting(ref, own_name=own_name, created=created, **more)]
+
+    return System(label, "told", Addressed(), None)
+
+
+def seen_by(*asked):
+    return [found.system.label for found in look(asked).found]
+
+
+def test_a_system_with_an_address_inside_and_one_outside_is_one():
+    for own_name in (HEX, f"space.{HEX}"):
+        assert seen_by(addressed("in", own_name), addressed("out", own_name)) == ["in"]
+    assert seen_by(addressed("in", profile="out"), addressed("out", profile="out")) == ["out"]
+    mute = addressed("in", name=HEX, silent=True)
+    assert seen_by(mute, addressed("out")) == ["out"]
+    assert seen_by(addressed("out"), mute) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"own_name": HEX[::-1]},
+        {"created": MADE + timedelta(milliseconds=1)},
+    ],
+)
+def test_two_clusters_are_never_taken_for_one(other):
+    assert seen_by(addressed("in"), addressed("out", **other)) == ["in", "out"]
+
+
+@pytest.mark.parametrize("known", [{"own_name": ""}, {"own_name": "eddies"}, {"created": None}])
+def test_what_does_not_tell_clusters_apart_for_sure_makes_none_the_same(known):
+    assert seen_by(addressed("in", **known), addressed("out", **known)) == ["in", "out"]
+
+
 def listed(*sightings, records=()):
     told = Seen(tuple(Found(system("hub"), sighting) for sighting in sightings))
     return clusters(lambda: told)
