@@ -55,7 +55,7 @@ class Systems:
     def look(self) -> Seen:
         """What lives there. Blocks for two seconds at most."""
         seen = look(self.known)
-        return Seen(seen.found, (*self.remarks, *seen.remarks))
+        return Seen(seen.found, (*self.remarks, *seen.remarks), seen.unheard)
 
 
 def systems() -> Systems:
@@ -107,7 +107,7 @@ def system_of(kind: OfKind) -> System:
         raise
     except Exception as error:  # a plugin may fail in any way; the other systems are asked
         raise BackendUnavailable(f"backend {backend.name} fails: {type(error).__name__}: {error}") from error
-    return System(kind.name, backend.name, _attachable(backend), kind.resolved.options)
+    return System(kind.name, backend.name, _attachable(backend), kind.resolved.options, kind.bare)
 
 
 def _attachable(backend: Backend[Any]) -> SupportsAttach:
@@ -139,7 +139,8 @@ class Sought:
     def found(self) -> Found:
         """The one cluster of that name. Blocks for two seconds at most.
 
-        Raises ConfigError for a name that nobody knows, or that several have, and ClusterGone for one that has ended.
+        Raises ConfigError for a name that nobody knows, or that several have, ClusterGone for one that has ended, and
+        ClusterhubError where nobody knows it of those who could be asked.
         """
         seen = self.systems.look()
         fitting = seen.called(self.name)
@@ -154,7 +155,8 @@ class Sought:
     def _unknown(self, seen: Seen) -> ClusterhubError:
         if isinstance(self.otherwise, ClusterGone):  # of this home it is known what became of it
             return ClusterGone("; ".join([str(self.otherwise), *seen.remarks]), final=self.otherwise.final)
-        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks)
+        unheard = (*seen.unheard, *filter(None, (one.may_be(self.name) for one in seen.found)))
+        return unknown(Store.here(), self.name, [one.name for one in seen.found], seen.remarks, unheard)
 
 
 def sought(name: str, otherwise: ClusterhubError) -> Sought | None:
@@ -248,6 +250,11 @@ async def settled(found: Found) -> Found:
 
 async def living_in(system: System, name: str) -> list[Found]:
     """Those of that name that live in one system, the ending ones included. Raises ClusterhubError where it does not tell."""
+    return [one for one in await all_in(system, name) if one.is_called(name)]
+
+
+async def all_in(system: System, name: str) -> list[Found]:
+    """All that live in one system, asked because of a cluster of that name. Raises ClusterhubError where it does not tell."""
     try:
         async with asyncio.timeout(ANSWER_PATIENCE):
             sightings = await system.backend.discover(system.options)
@@ -255,5 +262,4 @@ async def living_in(system: System, name: str) -> list[Found]:
         raise ClusterhubError(
             f"{system.label} did not tell within {ANSWER_PATIENCE:.0f} s whether a cluster {name} lives there; try again"
         ) from None
-    found = [Found(system, sighting) for sighting in sightings]
-    return [one for one in found if one.is_called(name)]
+    return [Found(system, sighting) for sighting in sightings]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clusterhub.api.elsewhere import POLL, START_PATIENCE, living_in, only
+from clusterhub.api.elsewhere import POLL, START_PATIENCE, all_in, living_in, only
 from clusterhub.backend import Plan, Standalone
 from clusterhub.errors import ClusterGone, ClusterhubError
 from clusterhub.keeper.discovery import Found, System
@@ -45,7 +45,8 @@ async def connect(
     """The living cluster of that name, or a new one as planned; of several on one home who ask at one moment, one starts it.
 
     One that lives is held by this process, kept if the plan says so, and told ``target``, if given. Raises ConfigError where
-    it is of another shape or profile, or where a cluster of that name lives in this home; and whatever a start raises.
+    it is of another shape or profile, or where a cluster of that name lives in this home; ClusterGone where one does not answer
+    that may be it; and whatever a start raises.
     """
     store = Store.here()
     async with turn(store, plan.name, START_PATIENCE, tell):
@@ -76,9 +77,16 @@ def _refuse_recorded(store: Store, plan: Plan[Any]) -> None:
 
 
 async def _living(name: str, system: System) -> Found | None:
-    """The cluster of that name once it has started; None where there is none, or no more."""
+    """The cluster of that name once it has started; None where there is none, or no more.
+
+    Raises ClusterGone where that cannot be told, because there is one that does not say what it is called.
+    """
     deadline = time.monotonic() + START_PATIENCE
-    while fitting := await living_in(system, name):
+    while there := await all_in(system, name):
+        fitting = [one for one in there if one.is_called(name)]
+        if not fitting:
+            _refuse_second(name, there)
+            return None
         found = only(name, fitting)
         state = found.sighting.state
         if state == "running":
@@ -91,6 +99,14 @@ async def _living(name: str, system: System) -> Found | None:
             )
         await asyncio.sleep(POLL)
     return None
+
+
+def _refuse_second(name: str, there: Sequence[Found]) -> None:
+    """A busy scheduler answers nobody for a while: its cluster must not get a second one beside it for that."""
+    for one in there:
+        if maybe := one.may_be(name):
+            own = one.sighting.own_name or one.name
+            raise ClusterGone(f"{maybe}; try again, or clusterhub down {own}", final=False)
 
 
 async def _taken(plan: Plan[Any], found: Found, target: Workers | None) -> Standalone:

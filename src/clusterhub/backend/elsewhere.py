@@ -73,6 +73,8 @@ class Sighting:
     """The host or service that it lives on."""
     own_name: str = ""
     """What its system itself calls it, where that is not ``ref.name``: it is found by either."""
+    silent: bool = False
+    """Whether it could not be asked what it is: ``ref.name`` is its system's name then, and people may know it by another."""
 
 
 @runtime_checkable

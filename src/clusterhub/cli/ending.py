@@ -48,6 +48,7 @@ def _all(yes: bool) -> Chosen:
     from clusterhub.api.attaching import all_elsewhere
     from clusterhub.display.words import counted
     from clusterhub.keeper import end
+    from clusterhub.keeper.listing import AS_FAR
     from clusterhub.keeper.records import Store
 
     ours, others, remarks = all_elsewhere()
@@ -60,7 +61,8 @@ def _all(yes: bool) -> Chosen:
     left = ", ".join(f"{at.found.name} on {at.found.where}" for at in others)
     spared = f"made without clusterhub, and left alone: {left}; name what is to end" if others else ""
     if not chosen:
-        say("no clusters live" + (f" but those {spared}" if spared else ""))
+        as_far = f"{AS_FAR}{',' if spared else ''}" if remarks else ""
+        say(f"no clusters live{as_far}" + (f" but those {spared}" if spared else ""))
         return ()
     question = f"end {counted(len(chosen), 'cluster')} ({', '.join(name for name, _ in chosen)})?"
     if not yes and not sys.stdin.isatty():
@@ -80,7 +82,7 @@ def _ended(name: str, end: Callable[[], str]) -> int:
     try:
         said = end()
     except ClusterGone as gone:
-        if name in Store.here().names():
+        if not gone.final or name in Store.here().names():
             return outcome.tell(gone, debug=False)
         said = str(gone)  # it had ended before, which is what was wanted
     except ClusterhubError as error:

@@ -30,7 +30,7 @@ def ls(as_json: bool) -> None:
     if as_json:
         say_json([info.to_dict() for info in found])
     elif not found:
-        say("no clusters live; clusterhub up P starts one")
+        say(f"{found.none}; clusterhub up P starts one")
     else:
         say_table(_without_empty_end(found.table))
     for remark in found.remarks:

@@ -15,6 +15,9 @@ from clusterhub.keeper.record import Record, Status, Unreadable
 from clusterhub.keeper.records import Store
 from clusterhub.keeper.standing import Condition, standing
 
+AS_FAR = ", as far as could be asked"
+"""What is added to "none" where there may be more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
@@ -88,8 +91,13 @@ class Clusters(Sequence[ClusterInfo]):
             since(info.created), since(info.idle_since), ends, info.host or "-", info.reason,
         )  # fmt: skip
 
+    @property
+    def none(self) -> str:
+        """What is said where there is none."""
+        return f"no clusters live{AS_FAR if self.remarks else ''}"
+
     def __str__(self) -> str:
-        return "\n".join([str(self.table) if self.infos else "no clusters live", *self.remarks])
+        return "\n".join([str(self.table) if self.infos else self.none, *self.remarks])
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -270,8 +270,13 @@ def test_all_tells_of_the_systems_that_did_not_answer(sites, monkeypatch):
 
     monkeypatch.setattr(SimulatedBackend, "discover", discover)
     told = hub("down", "--all", "--yes")
-    assert told.stdout == "no clusters live\n"
+    assert told.stdout == "no clusters live, as far as could be asked\n"
     assert "! near could not be asked for its clusters: no route\n" in told.stderr
+    assert hub("ls").stdout == "no clusters live, as far as could be asked; clusterhub up P starts one\n"
+    for asked in (["status", "eddies"], ["down", "eddies"], ["logs", "eddies"]):
+        refused = hub(*asked)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("✘ near could not be asked for its clusters: no route; far could not be asked")
 
 
 def test_one_that_only_starts_cannot_be_ended_unless_its_system_can(eddies, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from simulated_queue import SimulatedBackend, cluster_of
@@ -12,7 +13,7 @@ from simulated_queue.system import LIVING
 
 import clusterhub
 from clusterhub import keeper
-from clusterhub.errors import ClusterhubError, ConfigError, SubmitRejected, WaitTimeout
+from clusterhub.errors import ClusterGone, ClusterhubError, ConfigError, SubmitRejected, WaitTimeout
 from clusterhub.keeper.records import Store
 
 from .conftest import SHAPE, connect, living, made_without_clusterhub
@@ -207,6 +208,54 @@ def test_a_system_that_does_not_answer_is_no_reason_to_start_another(monkeypatch
     with pytest.raises(ClusterhubError, match="simulated did not tell .* whether a cluster eddies lives there"):
         connect(name="eddies")
     assert LIVING == {}
+
+
+def silenced(monkeypatch, reason="its scheduler does not answer"):
+    """Nobody can be asked what they are; their system has their own names only."""
+    discover = SimulatedBackend.discover
+
+    async def mute(self, options):
+        return [
+            replace(
+                sighting, ref=sighting.ref.model_copy(update={"name": sighting.own_name}), profile="", silent=True,
+                reason=reason,
+            )
+            for sighting in await discover(self, options)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(SimulatedBackend, "discover", mute)
+
+
+def test_one_that_cannot_be_asked_for_its_name_is_no_reason_to_start_another(monkeypatch):
+    with connect(name="eddies") as eddies:
+        own = cluster_of(eddies).id
+        with monkeypatch.context() as patch:
+            silenced(patch)
+            with pytest.raises(ClusterGone) as refused:
+                connect(name="eddies")
+            assert len(LIVING) == 1
+            with pytest.raises(
+                ClusterhubError, match=f"cluster {own} on .* may be eddies: .* nobody else knows"
+            ) as lost:
+                clusterhub.attach("eddies")
+            assert not isinstance(lost.value, ConfigError)
+        assert str(refused.value) == (
+            f"cluster {own} on simulated (site here) does not answer, and may be eddies: its scheduler does not answer;"
+            f" try again, or clusterhub down {own}"
+        )
+        assert not refused.value.final
+        with connect(name="eddies") as again:
+            assert again.scheduler_address == eddies.scheduler_address
+        with monkeypatch.context() as patch:
+            silenced(patch)
+            connect().close()  # without a name there is nothing to be taken for
+    assert living() == []
+
+
+def test_one_that_was_made_without_clusterhub_keeps_no_name_from_being_used():
+    made_without_clusterhub()
+    with connect(name="eddies"):
+        assert len(LIVING) == 2
 
 
 # No keeper

@@ -73,6 +73,50 @@ def test_a_cluster_that_two_profiles_lead_to_is_told_of_once_and_by_its_own():
     assert [found.system.label for found in look(both).found] == ["hub-big"]
 
 
+HEX = "5f3a0c1d2e4b6a798897a6b5c4d3e2f1"
+MADE = datetime(2026, 1, 1, 12, 0, 0, 125000, UTC)
+
+
+def addressed(label, own_name=HEX, created=MADE, name="eddies", **more):
+    """A system that tells of one cluster, with the address at which it was asked."""
+
+    class Addressed(Told):
+        async def discover(self, options):
+            ref = Ref(backend="told", name=name, data={"address": f"https://{label}"})
+            return [Sighting(ref, own_name=own_name, created=created, **more)]
+
+    return System(label, "told", Addressed(), None)
+
+
+def seen_by(*asked):
+    return [found.system.label for found in look(asked).found]
+
+
+def test_a_system_with_an_address_inside_and_one_outside_is_one():
+    for own_name in (HEX, f"space.{HEX}"):
+        assert seen_by(addressed("in", own_name), addressed("out", own_name)) == ["in"]
+    assert seen_by(addressed("in", profile="out"), addressed("out", profile="out")) == ["out"]
+    mute = addressed("in", name=HEX, silent=True)
+    assert seen_by(mute, addressed("out")) == ["out"]
+    assert seen_by(addressed("out"), mute) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"own_name": HEX[::-1]},
+        {"created": MADE + timedelta(milliseconds=1)},
+    ],
+)
+def test_two_clusters_are_never_taken_for_one(other):
+    assert seen_by(addressed("in"), addressed("out", **other)) == ["in", "out"]
+
+
+@pytest.mark.parametrize("known", [{"own_name": ""}, {"own_name": "eddies"}, {"created": None}])
+def test_what_does_not_tell_clusters_apart_for_sure_makes_none_the_same(known):
+    assert seen_by(addressed("in", **known), addressed("out", **known)) == ["in", "out"]
+
+
 def listed(*sightings, records=()):
     told = Seen(tuple(Found(system("hub"), sighting) for sighting in sightings))
     return clusters(lambda: told)
@@ -183,7 +227,7 @@ def test_a_library_that_is_missing_is_told_for_a_profile_and_not_for_a_bare_name
     ((), (remark,)) = map(tuple, labels())
     assert remark.startswith("hub was not asked for its clusters: ")
     assert str(error) in remark
-    assert str(clusterhub.clusters()).splitlines() == ["no clusters live", remark]
+    assert str(clusterhub.clusters()).splitlines() == ["no clusters live, as far as could be asked", remark]
 
 
 def test_one_that_lacks_its_address_is_not_asked_nor_is_its_library_loaded(config, monkeypatch):
@@ -225,3 +269,23 @@ def test_a_name_that_is_not_found_comes_with_what_could_not_be_asked(config, mon
     monkeypatch.setattr(SimulatedBackend, "discover", discover)
     with pytest.raises(clusterhub.ConfigError, match="simulated could not be asked for its clusters: no route"):
         clusterhub.attach("eddies")
+
+
+@pytest.mark.usefixtures("sites")
+def test_a_name_that_a_system_may_know_which_does_not_answer_is_not_called_wrong(monkeypatch):
+    discover = SimulatedBackend.discover
+
+    async def partly(self, options):
+        if options.site == "far":
+            raise ConnectionError("no route")
+        return await discover(self, options)
+
+    monkeypatch.setattr(SimulatedBackend, "discover", partly)
+    with connect("near", name="eddies"):
+        assert clusterhub.attach("eddies").report().profile == "near"
+        with pytest.raises(clusterhub.ClusterhubError) as refused:
+            clusterhub.attach("tides")
+    assert not isinstance(refused.value, clusterhub.ConfigError), "it may be right another time"
+    assert str(refused.value) == (
+        "far could not be asked for its clusters: no route; nobody else knows a cluster 'tides'; there are: eddies; try again"
+    )
