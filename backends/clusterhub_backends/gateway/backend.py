@@ -166,6 +166,7 @@ async def _sighting(server: Server, report: ClusterReport) -> Sighting:
         ),
         own_name=report.name,
         state="starting" if starting else "running",
+        silent=silent,
         reason=reason,
         profile=plan.profile if plan is not None else str(said.get("profile", "")),
         kept=bool(memory and memory["kept"]),
