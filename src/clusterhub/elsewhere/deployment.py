@@ -78,6 +78,7 @@ class ElsewhereDeployment(ABC):
         self._cause: Failure | None = None
         self._trouble = ""
         self._ends = ""
+        self._died = False
         self._breaks: list[str] = []
         self._broke: datetime | None = None
         self._came = False
@@ -444,6 +445,8 @@ class ElsewhereDeployment(ABC):
         else:
             words = f"its scheduler has not answered for {silent:.0f} s, and {self.system} calls it running"
             self._trouble = "" if silent < 2 * RETRY else words
+        # The system ends the schedulers of clusters that it gives up; one that ends before that has died by itself.
+        self._died = self._died or (fate.stage is Stage.RUNNING and refused_for > 4 * RETRY)
         if self._gone is None and refused_for > DEAD_AFTER:
             self._gone = ClusterGone(
                 f"cluster {self._plan.name} is gone: its scheduler has refused connections for {refused_for:.0f} s, while"
@@ -455,7 +458,7 @@ class ElsewhereDeployment(ABC):
         """Conclude from what the system calls it."""
         if fate.stage not in (Stage.ENDED, Stage.FAILED) or self._gone is not None:
             return
-        if not self._came and self._target.maximum > 0 and not self._ends:
+        if not self._came and self._target.maximum > 0 and not self._ends and not self._died:
             self._cause = fate.failure
         self._gone = ClusterGone(f"cluster {self._plan.name} is gone: {self._ends or fate.reason}")
 
