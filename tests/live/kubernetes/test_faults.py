@@ -164,6 +164,7 @@ def test_an_idle_cluster_is_ended_by_the_operator_and_says_why(user, admin):
             until_gone(cluster, 60)
 
 
+@pytest.mark.timeout(600)
 def test_running_work_survives_an_outage_of_the_api_server(user):
     def slow(index: int) -> int:
         import time
@@ -186,7 +187,7 @@ def test_running_work_survives_an_outage_of_the_api_server(user):
         with cluster.get_client(set_as_default=False) as client:
             assert client.gather(client.get_dataset("running")) == list(range(60))
         cluster.scale(3)
-        cluster.wait(timeout=SLOW, display=silent())
+        cluster.wait(timeout=3 * SLOW, display=silent())  # the operator and the controllers take a minute or more to resume
         assert cluster.report().connected == 3
 
 
