@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clusterhub.cluster import Cluster
+from clusterhub.display.waiting import silent
 from clusterhub.errors import ClusterGone
 from clusterhub.testing import BackendConformance
 from labs.gateway.lab import Gateway
@@ -62,6 +63,8 @@ class TestRestartedInMidLife(OnAGateway):
     @contextmanager
     def unwaited(self, **overrides: Any) -> Iterator[Cluster]:
         with super().unwaited(**overrides) as cluster:
+            # A server that is killed amid the starts of workers counts them as failed, and gives the cluster up at the third.
+            cluster.wait(timeout=self.timeout, display=silent())
             self.gateway.kill()
             self.gateway.start()
             self.eventually("it answers again", lambda: _answers(cluster))

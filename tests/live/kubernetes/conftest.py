@@ -11,6 +11,13 @@ import pytest
 collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_*.py"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """kr8s leaves the kubeconfig to the garbage collector where reading it is cancelled."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed file .*kubeconfig:ResourceWarning"))
+
+
 @pytest.fixture
 def user() -> Path:
     """The kubeconfig of somebody with just the rights that the docs list."""

@@ -187,7 +187,9 @@ def test_running_work_survives_an_outage_of_the_api_server(user):
         with cluster.get_client(set_as_default=False) as client:
             assert client.gather(client.get_dataset("running")) == list(range(60))
         cluster.scale(3)
-        cluster.wait(timeout=3 * SLOW, display=silent())  # the operator and the controllers take a minute or more to resume
+        cluster.wait(
+            timeout=3 * SLOW, display=silent()
+        )  # the operator and the controllers take a minute or more to resume
         assert cluster.report().connected == 3
 
 
