@@ -187,7 +187,9 @@ def test_a_start_that_fails_raises_what_it_would_inline(store):
         told.append(failed.value.failure.summary)
     assert told[0] == told[1]
     assert "no_such_module" in told[1]
-    eventually(lambda: store.names() == [])  # its keeper puts away what it was told to, and that may be after we were told
+    eventually(
+        lambda: store.names() == []
+    )  # its keeper puts away what it was told to, and that may be after we were told
 
 
 def test_without_the_library_for_keys_the_line_that_installs_it_is_told(program, store):
