@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -22,11 +21,6 @@ from clusterhub_backends.gateway import caretaker as module
 from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
 from .cared import Cared, cared, eventually
-
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13),
-    reason="on 3.13, after test_line.py in one process, some wait in vain, and alone none does: not yet understood, NOT tested",
-)
 
 
 @pytest.fixture(autouse=True)
