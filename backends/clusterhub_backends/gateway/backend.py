@@ -145,7 +145,7 @@ class GatewayBackend(Backend[GatewayOptions]):
 
 
 async def _sighting(server: Server, report: ClusterReport) -> Sighting:
-    from clusterhub.elsewhere import plan_from
+    from clusterhub.elsewhere import moments, plan_from
 
     starting = report.status.name == "PENDING"
     memory, silent = (None, False) if starting else await _recalled(report)
@@ -159,6 +159,7 @@ async def _sighting(server: Server, report: ClusterReport) -> Sighting:
         reason = "made without clusterhub"
     said = memory["plan"] if memory and isinstance(memory["plan"], Mapping) else {}
     data: dict[str, Any] = {"address": server.address, "cluster": report.name}
+    idle_since, ends = moments(memory or {})
     asked = memory["asked"] if memory else None
     return Sighting(
         ref=Ref(
@@ -173,6 +174,8 @@ async def _sighting(server: Server, report: ClusterReport) -> Sighting:
         target=Workers(minimum=asked[0], maximum=asked[1]) if asked else None,
         connected=memory["connected"] if memory else None,
         created=report.start_time.astimezone(UTC),
+        idle_since=idle_since,
+        ends=ends,
         where=server.address.partition("://")[2].partition("/")[0],
     )
 

@@ -46,10 +46,11 @@ def install(dask_scheduler: Any, kind: type[Caretaker], memory: Mapping[str, Any
 
 
 def recall(dask_scheduler: Any) -> dict[str, Any]:
-    """What the scheduler's caretaker remembers, of version 0 where it has none, and how many workers are connected."""
+    """What the scheduler's caretaker remembers, of version 0 where it has none, and how the cluster fares."""
     there = dask_scheduler.plugins.get(Caretaker.name)
-    version, memory = (there.version, there.memory) if there is not None else (0, {})
-    return {"version": version, "memory": memory, "connected": len(dask_scheduler.workers)}
+    if there is None:
+        return {"version": 0, "memory": {}, "life": {"connected": len(dask_scheduler.workers)}}
+    return {"version": there.version, "memory": there.memory, "life": there.life()}
 
 
 class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carries no annotations
@@ -191,6 +192,21 @@ class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carr
         remembered = {key: self.memory[key] for key in ("asked", "limit", "kept")}
         return {"workers": workers, **remembered, **self.facts()}
 
+    def life(self) -> dict[str, Any]:
+        """How it fares, for whoever lists clusters: ``connected`` workers, and in seconds, since clocks differ, ``idle_for`` and
+        ``ends_in``, unless it is used again; None where it is busy, or no end is in sight."""
+        since, now = self.scheduler.check_idle(), time.time()
+        idle = None if since is None else max(0.0, now - since)
+        spans = (
+            [float(oldest) - (now - self.memory["created"])] if (oldest := self.memory["max_age"]) is not None else []
+        )
+        if idle is not None and self.memory["idle_timeout"] is not None:
+            spans.append(float(self.memory["idle_timeout"]) - idle)
+        if not self._holders and not self.memory["kept"]:
+            spans.append(self._patience - self._alone(time.monotonic()))
+        ends = max(0.0, min(spans)) if spans else None
+        return {"connected": len(self.scheduler.workers), "idle_for": idle, "ends_in": ends}
+
     async def attend(self, comm: Any, token: str, holds: bool) -> None:
         """Stay on the line with one who uses the cluster: who ``holds`` it is known to live as long as the line does."""
         from distributed.comm.core import CommClosedError
@@ -291,9 +307,18 @@ class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carr
         now = time.monotonic()
         if self._reachable_since is None:
             self._reachable_since = now
-        patience = self.memory["linger"] if self.memory["named"] else GRACE
-        alone = now - max(self._alone_since, self._reachable_since)
-        return f"whoever made it has been gone for {alone:.0f} s" if alone > patience else ""
+        alone = self._alone(now)
+        return f"whoever made it has been gone for {alone:.0f} s" if alone > self._patience else ""
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that it outlives those who hold it."""
+        return float(self.memory["linger"]) if self.memory["named"] else GRACE
+
+    def _alone(self, now: float) -> float:
+        """Seconds for which nobody has held it, although anybody could have."""
+        since = now if self._reachable_since is None else self._reachable_since
+        return now - max(self._alone_since, since)
 
     async def _end(self, reason: str) -> None:
         """Have the system end the cluster, and tell why to those who are on the line. Tried again where that fails."""

@@ -74,13 +74,13 @@ class Line:
         self.memory = met["memory"]
 
     async def recall(self) -> Mapping[str, Any] | None:
-        """What a caretaker that is there remembers, and the number of ``connected`` workers; None where there is none."""
+        """What a caretaker that is there remembers, and how the cluster fares (``Caretaker.life``); None where there is none."""
         from clusterhub._dask import caretaker
 
         if await self._python() != _python_here():
             return None
         found: Mapping[str, Any] = await self._run(caretaker.recall)
-        return {**found["memory"], "connected": found["connected"]} if found["version"] == caretaker.VERSION else None
+        return {**found["memory"], **found["life"]} if found["version"] == caretaker.VERSION else None
 
     async def _run(self, function: Callable[..., Any], **arguments: Any) -> Any:
         from clusterhub._dask import caretaker

@@ -231,7 +231,7 @@ def only(name: str, fitting: Sequence[Found]) -> Found:
 async def settled(found: Found) -> Found:
     """The cluster once it has started. Raises ClusterGone for one that ends, or does not come to life."""
     name, deadline = found.name, time.monotonic() + START_PATIENCE
-    while found.sighting.state == "starting":
+    while found.sighting.state == "starting" and not found.sighting.orphaned:  # an orphan is taken over
         if time.monotonic() > deadline:
             reason = f": {found.sighting.reason}" if found.sighting.reason else ""
             raise ClusterGone(

@@ -88,9 +88,13 @@ async def _living(name: str, system: System) -> Found | None:
             _refuse_second(name, there)
             return None
         found = only(name, fitting)
-        state = found.sighting.state
-        if state == "running":
+        state, orphaned = found.sighting.state, found.sighting.orphaned
+        if state == "running" or (orphaned and state == "starting"):
             return found
+        if orphaned:
+            raise ClusterGone(
+                f"cluster {name} on {found.where}: {orphaned}; clusterhub gc removes what is left", final=False
+            )
         if time.monotonic() > deadline:
             raise ClusterGone(
                 f"cluster {name} on {found.where} is {state}, and still so after {START_PATIENCE:.0f} s;"

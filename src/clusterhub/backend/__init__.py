@@ -11,7 +11,14 @@ from __future__ import annotations
 from clusterhub.backend.base import CONTRACT, Backend, left_by, refuse_unsupported
 from clusterhub.backend.converting import Conversion, Said, TakesJobqueue
 from clusterhub.backend.deployment import Deployment, HostsScheduler, Remarks
-from clusterhub.backend.elsewhere import Holdable, Sighting, Standalone, SupportsAttach, SupportsEnd
+from clusterhub.backend.elsewhere import (
+    Holdable,
+    Sighting,
+    Standalone,
+    SupportsAttach,
+    SupportsCollection,
+    SupportsEnd,
+)
 from clusterhub.backend.features import NEUTRAL, Feature, asked_features
 from clusterhub.backend.keeping import KeeperCommand, SubmitsKeeper, SupportsCleanup
 from clusterhub.backend.plans import Document, Leaf, NoOptions, O, Plan, Ref
@@ -46,6 +53,7 @@ __all__ = [
     "SubmitsKeeper",
     "SupportsAttach",
     "SupportsCleanup",
+    "SupportsCollection",
     "SupportsEnd",
     "TakesJobqueue",
     "Unit",

@@ -69,12 +69,19 @@ class Sighting:
     """Workers that are connected now, where that is known."""
     created: datetime | None = None
     """With a time zone."""
+    idle_since: datetime | None = None
+    """Since when nothing has been processing; None where it is busy, or that is not known."""
+    ends: datetime | None = None
+    """When it will end by itself unless it is used again; None where that is not known, or never."""
     where: str = ""
     """The host or service that it lives on."""
     own_name: str = ""
     """What its system itself calls it, where that is not ``ref.name``: it is found by either."""
     silent: bool = False
     """Whether it could not be asked what it is: ``ref.name`` is its system's name then, and people may know it by another."""
+    orphaned: str = ""
+    """The proof that nobody needs it and that nobody will end it, in a clause; empty where there is none. ``gc`` ends it, by
+    :meth:`SupportsCollection.end_orphan`."""
 
 
 @runtime_checkable
@@ -106,3 +113,12 @@ class SupportsEnd(Protocol):
 
     async def end(self, ref: Ref, options: Any) -> None:
         """End the cluster behind ``ref``, and return when all of it has ended. Idempotent."""
+
+
+@runtime_checkable
+class SupportsCollection(Protocol):
+    """A backend that tells of orphans among its clusters, and ends them."""
+
+    async def end_orphan(self, ref: Ref, options: Any) -> bool:
+        """End the cluster behind ``ref`` if the proof still holds at that very moment, and return whether it did, once all of
+        it has ended. Raises ClusterhubError where that cannot be done."""

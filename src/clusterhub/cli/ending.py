@@ -98,16 +98,21 @@ def _ended(name: str, end: Callable[[], str]) -> int:
 def gc(dry_run: bool, as_json: bool) -> int:
     """Remove what dead clusters left, and leave alone what may live.
 
-    Only what is proven dead is removed: unreachable is not dead.
+    Only what is proven dead is removed: unreachable is not dead. The systems are asked in which clusters live elsewhere, for
+    two seconds at most.
     """
-    from clusterhub.keeper import collect
+    from clusterhub.api.collecting import collect
 
-    findings = collect(dry_run=dry_run)
+    findings, remarks = collect(dry_run=dry_run)
+    for remark in remarks:
+        tell_line(f"! {remark}")
     if as_json:
         keys = ("name", "verdict", "reason", "ended")
         say_json([{key: getattr(found, key) for key in keys} for found in findings])
     elif not findings:
-        say("nothing to remove")
+        from clusterhub.keeper.listing import AS_FAR
+
+        say(f"nothing to remove{AS_FAR if remarks else ''}")
     else:
         _say_findings(findings)
     return FAILURE if any(found.verdict == "failed" for found in findings) else 0

@@ -58,7 +58,8 @@ def status(name: str, watches: bool, as_json: bool) -> int:
     if watches and as_json:
         raise click.UsageError("--watch is for people, --json for programs, which ask again by themselves; choose one")
     at = find(name)
-    if at.info is not None and at.info.state in ("starting", "ending") and not watches:
+    passing = ("starting", "ending") if at.recorded else ("starting", "ending", "dead")
+    if at.info is not None and at.info.state in passing and not watches:
         _say_passing(at.info, as_json)
         return 0
     with at.attach() as cluster:
@@ -75,7 +76,7 @@ def status(name: str, watches: bool, as_json: bool) -> int:
 
 
 def _say_passing(info: ClusterInfo, as_json: bool) -> None:
-    """One that only starts, or ends: there is nobody yet, or no more, to ask."""
+    """One that only starts, or ends, or that nobody has started to its end: there is nobody yet, or no more, to ask."""
     if as_json:
         say_json(info.to_dict())
         return

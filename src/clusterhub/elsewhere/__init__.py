@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from clusterhub.elsewhere.deployment import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
+from clusterhub.elsewhere.life import moments
 
-__all__ = ["ElsewhereDeployment", "Fate", "Stage", "plan_from", "uninterrupted"]
+__all__ = ["ElsewhereDeployment", "Fate", "Stage", "moments", "plan_from", "uninterrupted"]

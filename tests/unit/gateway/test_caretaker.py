@@ -8,7 +8,6 @@ import inspect
 import threading
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from distributed import get_worker
@@ -100,11 +99,12 @@ def attributes_of(*names: str) -> set[str]:
 
 
 async def test_a_scheduler_has_one_caretaker_and_that_remembers_what_the_first_was_told(cluster: Cared):
-    assert recall(cluster.scheduler) == {"version": 0, "memory": {}, "connected": 0}
+    assert recall(cluster.scheduler) == {"version": 0, "memory": {}, "life": {"connected": 0}}
     first = cluster.care(asked=[3, 3])
     again = install(cluster.scheduler, GatewayCaretaker, {"asked": [9, 9]})
     assert again == {"version": VERSION, "memory": first.memory}
-    assert recall(cluster.scheduler) == {"version": VERSION, "memory": first.memory, "connected": 0}
+    recalled = recall(cluster.scheduler)
+    assert (recalled["version"], recalled["memory"]) == (VERSION, first.memory)
     assert first.memory["asked"] == [3, 3]
 
 
@@ -530,7 +530,47 @@ async def test_its_task_ends_with_the_scheduler():
     await eventually(lambda: caretaker._task is not None and caretaker._task.done())
 
 
-def test_all_that_it_remembers_is_plain_data(cluster: Any):
+# How it fares
+
+
+async def test_how_it_fares_is_told_in_seconds_until_the_first_of_its_ends(cluster: Cared):
+    caretaker = cluster.care(max_age=1000.0, idle_timeout=600.0)
+    await eventually(lambda: caretaker.life()["idle_for"] is not None)
+    life = caretaker.life()
+    assert life["connected"] == 0
+    assert 0 <= life["idle_for"] < 60
+    assert 500 < life["ends_in"] <= 600, "sooner by its idle timeout than by its age"
+
+
+async def test_while_it_works_only_its_age_ends_it(cluster: Cared):
+    caretaker = cluster.care(max_age=1000.0, idle_timeout=600.0)
+    await cluster.start("a")
+    client = await cluster.client()
+    gate("faring")
+    running = client.submit(work, "faring")
+    await eventually(lambda: any(ws.processing for ws in cluster.scheduler.workers.values()))
+    life = caretaker.life()
+    assert (life["connected"], life["idle_for"]) == (1, None)
+    assert 900 < life["ends_in"] <= 1000
+    gate("faring").set()
+    assert await running == "a"
+
+
+async def test_a_kept_one_without_limits_has_no_end_in_sight_and_one_that_is_held_neither(cluster: Cared):
+    caretaker = cluster.care()
+    assert caretaker.life()["ends_in"] is None
+    held = await cluster.hold()
+    caretaker.memory["kept"] = False
+    caretaker.memory["named"] = True
+    assert caretaker.life()["ends_in"] is None
+    held.drop()
+    await eventually(lambda: caretaker.life()["ends_in"] is not None)
+    assert 500 < caretaker.life()["ends_in"] <= 600, "it lingers"
+
+
+async def test_all_that_it_remembers_is_plain_data(cluster: Cared):
     import json
 
-    assert json.loads(json.dumps(recall(cluster.scheduler))) == {"version": 0, "memory": {}, "connected": 0}
+    cluster.care()
+    recalled = recall(cluster.scheduler)
+    assert json.loads(json.dumps(recalled)) == recalled
