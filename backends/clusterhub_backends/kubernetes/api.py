@@ -196,24 +196,32 @@ class Api:
         return await self._object("create", "POST", kind, name, content=json.dumps(full), params=params)
 
     async def patch(self, kind: str, name: str, changes: Mapping[str, Any]) -> Json:
-        """Merge ``changes`` into it; what they set to None is gone afterwards. Raises NoSuchThing."""
-        headers = {"content-type": "application/merge-patch+json"}
-        return await self._object("patch", "PATCH", kind, name, content=json.dumps(changes), headers=headers)
+        """Merge ``changes`` into it; what they set to None is gone afterwards. Raises NoSuchThing.
 
-    async def delete(self, kind: str, name: str, *, uid: str | None = None, wait: bool = False) -> bool:
+        Where they name a ``resourceVersion``, it raises Conflict for one that has changed since.
+        """
+        headers = {"content-type": "application/merge-patch+json"}
+        once = "resourceVersion" in (changes.get("metadata") or {})
+        return await self._object("patch", "PATCH", kind, name, once=once, content=json.dumps(changes), headers=headers)
+
+    async def delete(
+        self, kind: str, name: str, *, uid: str | None = None, version: str | None = None, wait: bool = False
+    ) -> bool:
         """Have it ended, and all that it owns after it, or with ``wait`` before it: it is seen until then.
 
-        With a ``uid`` only that very one, and none that has its name since. Returns whether there was one.
+        With a ``uid`` only that very one, and none that has its name since. With a ``version`` only as it was then: raises
+        Conflict where it has changed. Returns whether there was one.
         """
         options: Json = {"propagationPolicy": "Foreground" if wait else "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        said = {"uid": uid, "resourceVersion": version}
+        if conditions := {key: text for key, text in said.items() if text is not None}:
+            options["preconditions"] = conditions
         try:
-            await self._object("delete", "DELETE", kind, name, content=json.dumps(options))
+            await self._object("delete", "DELETE", kind, name, once=True, content=json.dumps(options))
         except NoSuchThing:
             return False
         except Conflict:
-            if uid is None:
+            if uid is None or version is not None:
                 raise
             return False  # what has the name now is another one
         return True
@@ -257,13 +265,21 @@ class Api:
     # How they are asked
 
     async def _object(
-        self, verb: str, method: str, kind: str, name: str = "", *, everywhere: bool = False, **how: Any
+        self,
+        verb: str,
+        method: str,
+        kind: str,
+        name: str = "",
+        *,
+        everywhere: bool = False,
+        once: bool = False,
+        **how: Any,
     ) -> Json:
         of = KINDS[kind]
         namespace = self.namespace if of.namespaced and not everywhere else None
         asked = Question(verb, kind, of.group, namespace, name)
         url = f"{kind}/{name}" if name and method != "POST" else kind
-        for _retry in range(0 if verb == "delete" else CONFLICTS):
+        for _retry in range(0 if once else CONFLICTS):
             try:
                 return await self._mapping(asked, method, version=of.api_version, namespace=namespace, url=url, **how)
             except Conflict:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clusterhub import (
     BackendUnavailable,
+    ClusterhubError,
     ClusterSpec,
     Document,
     Feature,
@@ -26,8 +25,6 @@ from clusterhub_backends.kubernetes.options import KubernetesOptions
 if TYPE_CHECKING:
     from clusterhub_backends.kubernetes.api import Api
 
-END_PATIENCE = 60.0
-"""Seconds that the pods of a cluster may take to end."""
 PLANNED_UID = "0" * 32
 """What stands in a plan for the uid that a cluster is given when it is started."""
 
@@ -96,6 +93,7 @@ class KubernetesBackend(Backend[KubernetesOptions]):
             hidden_secret_manifest,
             manifest_text,
             needs_secret,
+            outside_manifest,
             secret_name,
         )
         from clusterhub_backends.kubernetes.user import user
@@ -109,6 +107,9 @@ class KubernetesBackend(Backend[KubernetesOptions]):
         if secret:
             hidden = hidden_secret_manifest(name, spec, options, uid=PLANNED_UID, user=who)
             documents.insert(0, Document(title="Secret manifest", text=manifest_text(hidden), language="yaml"))
+        outside = outside_manifest(name, options, uid=PLANNED_UID, user=who)
+        if outside is not None:
+            documents.append(Document(title="Service manifest", text=manifest_text(outside), language="yaml"))
         if spec.workers.adapts:
             scaler = autoscaler_manifest(name, spec.workers.minimum, spec.workers.maximum, namespace=options.namespace)
             documents.append(Document(title="DaskAutoscaler manifest", text=manifest_text(scaler), language="yaml"))
@@ -139,35 +140,32 @@ class KubernetesBackend(Backend[KubernetesOptions]):
 
     async def end(self, ref: Ref, options: KubernetesOptions) -> None:
         """Delete the cluster behind ``ref``, in whatever state it is, and return when its pods have ended."""
-        from clusterhub_backends.kubernetes.deployment import CLUSTER
-        from clusterhub_backends.kubernetes.manifest import secret_name
+        from clusterhub_backends.kubernetes.ending import END_PATIENCE, delete_secret, ended
 
         name = str(ref.data["cluster"])
-        async with _opened(options, ref) as api, asyncio.timeout(END_PATIENCE):
+        async with _opened(options, ref) as api:
+            if (cluster := await api.get("daskclusters", name)) is None:
+                return
+            uid = str(cluster["metadata"]["uid"])
             await api.delete("daskautoscalers", name)
-            await api.delete("daskclusters", name, wait=True)
-            await api.delete("secrets", secret_name(name))
-            while await api.list("pods", labels={CLUSTER: name}):
-                await asyncio.sleep(0.5)
+            await api.delete("daskclusters", name, uid=uid, wait=True)
+            if left := await ended(api, name, uid, END_PATIENCE):
+                raise ClusterhubError(f"{name} was told to end: {left}")
+            await delete_secret(api, name, uid)
 
     async def discover(self, options: KubernetesOptions) -> Sequence[Sighting]:
         """The DaskClusters of this user in the namespace, and those that nobody has labelled."""
-        from clusterhub_backends.kubernetes.deployment import CLUSTER, COMPONENT
+        from clusterhub_backends.kubernetes.sight import sightings
 
         async with _opened(options) as api:
-            clusters, workers = await asyncio.gather(
-                api.list("daskclusters"), api.list("pods", labels={COMPONENT: "worker"})
-            )
-            ready: dict[str, int] = {}
-            for pod in workers:
-                if pod.get("status", {}).get("phase") == "Running":
-                    of = str(pod["metadata"]["labels"].get(CLUSTER))
-                    ready[of] = ready.get(of, 0) + 1
-            return [
-                _sighting(api, cluster, ready.get(str(cluster["metadata"]["name"]), 0))
-                for cluster in clusters
-                if _is_ours(cluster)
-            ]
+            return await sightings(api)
+
+    async def end_orphan(self, ref: Ref, options: KubernetesOptions) -> bool:
+        """End the cluster behind ``ref`` if it is still proven to be an orphan; whether it did, once its pods have ended."""
+        from clusterhub_backends.kubernetes.ending import end_orphan
+
+        async with _opened(options, ref) as api:
+            return await end_orphan(api, str(ref.data["cluster"]))
 
 
 class _opened:
@@ -186,35 +184,3 @@ class _opened:
 
     async def __aexit__(self, *error: object) -> None:
         await self._api.close()
-
-
-def _is_ours(cluster: Mapping[str, Any]) -> bool:
-    from clusterhub_backends.kubernetes.manifest import USER_LABEL
-    from clusterhub_backends.kubernetes.syntax import as_label_value
-    from clusterhub_backends.kubernetes.user import user
-
-    owner = cluster["metadata"].get("labels", {}).get(USER_LABEL)
-    return owner is None or owner == as_label_value(user())
-
-
-def _sighting(api: Api, cluster: Mapping[str, Any], connected: int) -> Sighting:
-    from clusterhub_backends.kubernetes.manifest import KEPT_LABEL, PROFILE_ANNOTATION, USER_LABEL
-
-    metadata = cluster["metadata"]
-    labels, name = metadata.get("labels", {}), str(metadata["name"])
-    phase = cluster.get("status", {}).get("phase")
-    state = (
-        "ending" if metadata.get("deletionTimestamp") else "running" if phase in ("Running", "Pending") else "starting"
-    )
-    data: dict[str, Any] = {"server": api.server, "namespace": api.namespace, "cluster": name}
-    return Sighting(
-        ref=Ref(backend="kubernetes", name=name, data=data),
-        own_name=name,
-        state=state,  # type: ignore[arg-type]  # one of three
-        reason="" if USER_LABEL in labels else "made without clusterhub",
-        profile=metadata.get("annotations", {}).get(PROFILE_ANNOTATION, ""),
-        kept=labels.get(KEPT_LABEL, "true") == "true",
-        connected=connected,
-        created=datetime.fromisoformat(metadata["creationTimestamp"]).astimezone(UTC),
-        where=f"{api.namespace} of {api.place}",
-    )

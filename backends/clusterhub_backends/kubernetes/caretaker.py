@@ -40,6 +40,7 @@ class KubernetesCaretaker(Caretaker):
             ("/api/v1/retire_workers", Retire, {"caretaker": self}),
             ("/api/v1/adaptive_target", Target, {"caretaker": self}),
             ("/api/v1/check_idle", Idle, {"caretaker": self}),
+            ("/clusterhub/life", Life, {"caretaker": self}),
         ]
         scheduler.http_application.add_handlers(".*$", routes)
 
@@ -150,7 +151,7 @@ class Retire(Asked):
         try:
             order = json.loads(self.request.body)
             n = order.get("n", 0)
-            self.tell(await self.caretaker.retire(n if isinstance(n, int) else 0))
+            self.tell(await self.caretaker.retire(n if type(n) is int else 0))
         except Exception:
             self.caretaker.log.exception("clusterhub: the operator gets no answer, and asks again")
             self.request.connection.stream.close()
@@ -171,3 +172,11 @@ class Idle(Asked):
     def get(self) -> None:
         """Unix time, or 0."""
         self.tell({"idle_since": self.caretaker.idle_since()})
+
+
+class Life(Asked):
+    """How the cluster fares, for whoever lists clusters."""
+
+    def get(self) -> None:
+        """Numbers alone."""
+        self.tell(self.caretaker.life())

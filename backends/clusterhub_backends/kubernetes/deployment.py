@@ -24,23 +24,29 @@ from clusterhub import (
 from clusterhub.elsewhere import ElsewhereDeployment, Fate, Stage, plan_from, uninterrupted
 from clusterhub.parts import Line
 from clusterhub_backends.kubernetes.api import AlreadyThere, Api, Unreachable
+from clusterhub_backends.kubernetes.ending import delete_secret, ended
 from clusterhub_backends.kubernetes.evidence import with_log
 from clusterhub_backends.kubernetes.keys import Keys
 from clusterhub_backends.kubernetes.manifest import (
+    KEPT_LABEL,
     PLAN_ANNOTATION,
     autoscaler_manifest,
     cluster_manifest,
     labels_of,
     needs_secret,
+    outside_manifest,
+    outside_name,
     remembered,
     secret_manifest,
     secret_name,
     secret_variables,
 )
+from clusterhub_backends.kubernetes.objects import CLUSTER, COMPONENT, is_going, is_ready
 from clusterhub_backends.kubernetes.options import KubernetesOptions
 from clusterhub_backends.kubernetes.pods import cause_of, scheduler_trouble, units_of
 from clusterhub_backends.kubernetes.refusals import Conflict
 from clusterhub_backends.kubernetes.route import Route
+from clusterhub_backends.kubernetes.starter import NOBODY, gone, ourselves, starter_of, us
 from clusterhub_backends.kubernetes.template import KEY, is_encrypted
 from clusterhub_backends.kubernetes.user import user
 
@@ -49,12 +55,13 @@ T = TypeVar("T")
 
 OPERATOR_PATIENCE = 25.0
 """Seconds in which an operator that runs has begun with a new DaskCluster."""
-CLUSTER, COMPONENT, GROUP = "dask.org/cluster-name", "dask.org/component", "dask.org/workergroup-name"
 END_PATIENCE = 15.0
 """Seconds that one waits for all of a cluster to be gone."""
 LOG_LINES = 500
 LOOK = 0.25
 """Seconds between two looks at a scheduler that starts."""
+BALANCER_PATIENCE = 180.0
+"""Seconds that a cloud may take to give a LoadBalancer its address."""
 
 
 class KubernetesDeployment(ElsewhereDeployment):
@@ -68,7 +75,8 @@ class KubernetesDeployment(ElsewhereDeployment):
         self._keys = keys
         self._uid = ""
         """Of the DaskCluster, once there is one."""
-        self._has_secret = False
+        self._starter = False
+        """Whether somebody is still written down as who needs it, for want of a caretaker."""
         self._pod: Mapping[str, Any] = {}
         self._route: Route | None = None
         self._connected_once: set[str] = set()
@@ -112,10 +120,14 @@ class KubernetesDeployment(ElsewhereDeployment):
             kept=plan.kept,
             secret=secret_name(plan.name) if secret else None,
             plan=remembered(plan),
+            starter=ourselves(),
         )
         made = await uninterrupted(self._api.create("daskclusters", manifest), self._undo)
         self._uid = str(made["metadata"]["uid"])
         self._started = datetime.fromisoformat(made["metadata"]["creationTimestamp"]).astimezone(UTC)
+        self._starter = True
+        if (outside := outside_manifest(plan.name, options, uid=uid, user=who, owner=self._uid)) is not None:
+            await self._create_anew("services", outside)
         if secret:
             keys = self._keys or Keys("", "", "")
             variables = secret_variables(plan.spec, options)
@@ -129,21 +141,17 @@ class KubernetesDeployment(ElsewhereDeployment):
                 variables=variables,
                 owner=self._uid,
             )
-            await self._create_secret(body)
+            await self._create_anew("secrets", body)
 
-    async def _create_secret(self, body: Mapping[str, Any]) -> None:
-        self._has_secret = True
+    async def _create_anew(self, kind: str, body: Mapping[str, Any]) -> None:
         try:
-            await self._api.create("secrets", body)
+            await self._api.create(kind, body)
         except AlreadyThere:  # of a cluster of that name that has just ended: ours could not be made if it lived
-            await self._delete_secret()
-            await self._api.create("secrets", body)
+            await self._api.delete(kind, str(body["metadata"]["name"]))
+            await self._api.create(kind, body)
 
     async def _undo(self, made: Mapping[str, Any]) -> None:
         await self._api.delete("daskclusters", self._name, uid=str(made["metadata"]["uid"]), wait=True)
-
-    async def _delete_secret(self) -> None:
-        await self._api.delete("secrets", secret_name(self._name))
 
     async def _begin(self) -> None:
         await self._scheduler_up()
@@ -151,18 +159,28 @@ class KubernetesDeployment(ElsewhereDeployment):
         workers = self._plan.spec.workers
         try:
             await self.introduce(kept=self._plan.kept, ours=True)
-        except ClusterGone as gone:
-            await self.raise_its_end(gone)
+            await self._has_begun()
+        except ClusterGone as over:
+            await self.raise_its_end(over)
         if workers.adapts:
             await self._range(workers)
         self.begin_to_watch()
+
+    async def _has_begun(self) -> None:
+        """From now on its caretaker ends it. One that has none, and is to end with us, stays marked as needed by us."""
+        if self._starter and (self.scheduler.attended or self._plan.named or self._kept):
+            await self._needed_by_nobody_alone()
+
+    async def _needed_by_nobody_alone(self, **more: Any) -> None:
+        await self._api.patch("daskclusters", self._name, {"metadata": {**NOBODY["metadata"], **more}})
+        self._starter = False
 
     async def _scheduler_up(self) -> None:
         """Return once its pod is ready. Raises WorkersFailed with the cause where it cannot start, within half a minute."""
         began = time.monotonic()
         while True:
             pods = await self._pods("scheduler")
-            if ready := [pod for pod in pods if _is_ready(pod)]:
+            if ready := [pod for pod in pods if is_ready(pod)]:
                 self._pod = ready[0]
                 return
             events = await self._api.list("events") if time.monotonic() - began > 2 else ()
@@ -183,12 +201,25 @@ class KubernetesDeployment(ElsewhereDeployment):
     async def _find_way(self) -> None:
         from clusterhub_backends.kubernetes.caretaker import KubernetesCaretaker
 
-        service = await self._api.get("services", f"{self._name}-scheduler")
+        service, outside = await asyncio.gather(
+            self._api.get("services", f"{self._name}-scheduler"), self._outside_service()
+        )
         if service is None:
             raise ClusterGone(f"the scheduler of {self._name} has no Service", final=False)
         security = self._keys.security() if self._keys is not None else None
-        self._route = await Route.to(self._api, self._pod, service, security, self._plan.options.route)
+        self._route = await Route.to(self._api, self._pod, service, outside, security, self._plan.options.route)
         self._line = Line(self._route.address(self._keys is not None), security, KubernetesCaretaker)
+
+    async def _outside_service(self) -> Mapping[str, Any] | None:
+        """Where there is one; and where that is the only way to the scheduler, once it has its address."""
+        deadline = time.monotonic() + BALANCER_PATIENCE
+        while True:
+            service = await self._api.get("services", outside_name(self._name))
+            if service is None or service["spec"]["type"] != "LoadBalancer" or self._plan.options.route != "direct":
+                return service
+            if service.get("status", {}).get("loadBalancer", {}).get("ingress") or time.monotonic() > deadline:
+                return service
+            await asyncio.sleep(4 * LOOK)
 
     @classmethod
     async def attached(cls, ref: Ref, options: KubernetesOptions, plain: Plan[KubernetesOptions]) -> Self:
@@ -201,15 +232,17 @@ class KubernetesDeployment(ElsewhereDeployment):
             deployment = cls(api, plain, None)
             deployment._name, deployment._holds = str(ref.data["cluster"]), False
             cluster = await deployment._cluster()
-            if cluster is None or cluster["metadata"].get("deletionTimestamp"):
+            if cluster is None or is_going(cluster):
                 raise ClusterGone(f"there is no cluster {deployment._name} in namespace {api.namespace} of {api.place}")
             await deployment._remember(cluster)
+            await deployment._take_over(cluster)
             await deployment._scheduler_up()
             await deployment._find_way()
             # One of ours has none where its maker was killed before it had met its scheduler.
             ours = PLAN_ANNOTATION in cluster["metadata"].get("annotations", {})
             await deployment.introduce(kept=deployment._plan.kept if ours else True, ours=ours)
             deployment.recall()
+            await deployment._has_begun()
             await deployment.seen()
         except BaseException:
             if deployment is not None:
@@ -227,10 +260,26 @@ class KubernetesDeployment(ElsewhereDeployment):
 
             plan = plan_from(json.loads(text), KubernetesOptions)
             self._plan = plan.model_copy(update={"options": self._plan.options})
+        self._starter = starter_of(cluster) is not None
         secret = await self._api.get("secrets", secret_name(self._name))
-        self._has_secret = secret is not None
         if secret is not None and KEY in secret.get("data", {}):
             self._keys = Keys.of(secret)
+
+    async def _take_over(self, cluster: Mapping[str, Any] | None) -> None:
+        """One whose starter was killed is ours now, before anybody ends it as an orphan. Raises ClusterGone where there is none
+        any more, or it never came so far that anything of it could run."""
+        while cluster is not None and not is_going(cluster) and gone(cluster):
+            if self._keys is None and needs_secret(self._plan.spec, self._plan.options):
+                await self.stop()
+                raise ClusterGone(f"cluster {self._name} is gone: {gone(cluster)}, and before it had any keys")
+            try:
+                await self._api.patch("daskclusters", self._name, us(cluster["metadata"]["resourceVersion"]))
+                return
+            except Conflict:  # the operator has just written something down; or it has been ended as an orphan
+                await asyncio.sleep(LOOK)
+                cluster = await self._cluster()
+        if cluster is None or is_going(cluster):
+            raise ClusterGone(f"cluster {self._name} is gone: it has just been ended")
 
     # What it is
 
@@ -248,11 +297,22 @@ class KubernetesDeployment(ElsewhereDeployment):
     @property
     def dashboard_link(self) -> str:
         """The scheduler's own, where its address can be reached from here; a forwarded port would be open to all on this host."""
-        if self._route is None or self._route.forwarded or self._route.port != 8786:
+        if self._route is None or not self._route.inside:
             return ""
         return f"http://{self._route.host}:8787/status"
 
     # What it is told
+
+    async def keep(self) -> None:
+        """As everywhere; and whoever lists clusters sees it."""
+        await super().keep()
+        await self.answered(self._needed_by_nobody_alone(labels={KEPT_LABEL: "true"}))
+
+    async def hold(self) -> None:
+        """As everywhere. Of several who need one that has no caretaker, the end of one proves nothing."""
+        await super().hold()
+        if self._starter:
+            await self.answered(self._needed_by_nobody_alone())
 
     async def aim(self, workers: Workers) -> None:
         """The caretaker first, so that it lets go whom the operator then asks for; then the operator."""
@@ -261,7 +321,7 @@ class KubernetesDeployment(ElsewhereDeployment):
         await self.answered(self._range(workers) if workers.adapts else self._number(workers.minimum))
 
     async def _range(self, workers: Workers) -> None:
-        body = autoscaler_manifest(self._name, workers.minimum, workers.maximum, labels=self._labels)
+        body = autoscaler_manifest(self._name, workers.minimum, workers.maximum, labels=self._labels, owner=self._uid)
         try:
             await self._api.create("daskautoscalers", body)
         except AlreadyThere:
@@ -384,23 +444,15 @@ class KubernetesDeployment(ElsewhereDeployment):
         return Fate(Stage.RUNNING)
 
     async def stop(self) -> None:
-        """Delete the DaskCluster, and all that belongs to it."""
-        if self._uid:
-            # Before what it owns is gone, another of its name would take that for its own.
-            await self._api.delete("daskclusters", self._name, uid=self._uid, wait=True)
-            await self._api.delete("daskautoscalers", self._name)
-            await self._until_gone()
-        if self._has_secret:
-            await self._delete_secret()
-
-    async def _until_gone(self) -> None:
-        """For a while: Kubernetes ends it by itself, and a node that does not answer may hold it up for long."""
-        deadline = time.monotonic() + END_PATIENCE
-        while time.monotonic() < deadline:
-            cluster = await self._cluster()
-            if cluster is None or str(cluster["metadata"]["uid"]) != self._uid:
-                return
-            await asyncio.sleep(LOOK)
+        """Delete the DaskCluster, and all that belongs to it. What still holds it up after a while is told, as a warning:
+        Kubernetes goes on by itself."""
+        if not self._uid:
+            return
+        # Before what it owns is gone, another of its name would take that for its own.
+        await self._api.delete("daskclusters", self._name, uid=self._uid, wait=True)
+        if left := await ended(self._api, self._name, self._uid, END_PATIENCE):
+            logger.warning("clusterhub: %s was told to end: %s", self._name, left)
+        await delete_secret(self._api, self._name, self._uid)
 
     async def hang_up(self) -> None:
         """Close the forwarded port, and the line to the API server."""
@@ -419,11 +471,6 @@ class KubernetesDeployment(ElsewhereDeployment):
     async def _deployments(self) -> list[str]:
         labels = {CLUSTER: self._name, COMPONENT: "worker"}
         return [str(each["metadata"]["name"]) for each in await self._api.list("deployments", labels=labels)]
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _restarts(pod: Mapping[str, Any]) -> int:

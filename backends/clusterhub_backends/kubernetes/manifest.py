@@ -12,6 +12,7 @@ from typing import Any
 from clusterhub import ClusterSpec, ConfigError, Plan
 from clusterhub.profile.secrets import HIDDEN
 from clusterhub.quantities import LARGEST_DURATION
+from clusterhub_backends.kubernetes.objects import CLUSTER, COMPONENT
 from clusterhub_backends.kubernetes.options import KubernetesOptions, is_secret, without_secrets
 from clusterhub_backends.kubernetes.overlay import SCHEDULER, WORKER
 from clusterhub_backends.kubernetes.syntax import as_label_value, is_service_name
@@ -32,14 +33,20 @@ API_VERSION = "kubernetes.dask.org/v1"
 CLUSTER_LABEL, USER_LABEL, UID_LABEL = "clusterhub/cluster", "clusterhub/user", "clusterhub/uid"
 NAMED_LABEL, KEPT_LABEL = "clusterhub/named", "clusterhub/kept"
 PLAN_ANNOTATION, PROFILE_ANNOTATION = "clusterhub/plan", "clusterhub/profile"
-PLAN_ON_PODS = ""
-"""What the pods' annotation holds instead of the plan. The operator copies annotations of a DaskCluster to all that it makes, and
-only lets others take their place."""
+STARTER_ANNOTATION = "clusterhub/starter"
+ON_PODS = ""
+"""What the pods' annotations hold instead of plan and starter. The operator copies annotations of a DaskCluster to all that it
+makes, and only lets others take their place."""
 
 
 def secret_name(name: str) -> str:
     """The name of the Secret with the keys of cluster ``name``."""
     return f"{name}-clusterhub"
+
+
+def outside_name(name: str) -> str:
+    """The name of the Service by which cluster ``name`` is reached from outside."""
+    return f"{name}-outside"
 
 
 def check_name(name: str) -> None:
@@ -70,20 +77,23 @@ def cluster_manifest(
     kept: bool,
     secret: str | None,
     plan: str = "",
+    starter: str = "",
 ) -> dict[str, Any]:
     """The DaskCluster, with the fewest workers of its target. It holds no secret.
 
     ``secret`` is the name of the Secret that it needs, unless :func:`needs_secret` says that it needs none; ``plan`` is what it
-    remembers of itself, see :func:`remembered`. Raises ConfigError for a name that it cannot have.
+    remembers of itself, see :func:`remembered`, ``starter`` who needs it until it has a caretaker. Raises ConfigError for a
+    name that it cannot have.
     """
     check_name(name)
     if secret is None and needs_secret(spec, options):
         raise ValueError("a cluster that is encrypted, or has secrets, needs a Secret")
     made, _ = withheld(pods(name, spec, options, secret), secret)
-    on_pods = {"annotations": {**options.annotations, **({PLAN_ANNOTATION: PLAN_ON_PODS} if plan else {})}}
+    own = {key: text for key, text in ((PLAN_ANNOTATION, plan), (STARTER_ANNOTATION, starter)) if text}
+    on_pods = {"annotations": {**options.annotations, **dict.fromkeys(own, ON_PODS)}}
     workers = {"replicas": spec.workers.minimum, "metadata": on_pods, "spec": made[WORKER]}
     labels = {NAMED_LABEL: str(named).lower(), KEPT_LABEL: str(kept).lower(), **options.labels}
-    annotations = {PROFILE_ANNOTATION: profile, **({PLAN_ANNOTATION: plan} if plan else {}), **options.annotations}
+    annotations = {PROFILE_ANNOTATION: profile, **own, **options.annotations}
     return {
         "apiVersion": API_VERSION,
         "kind": "DaskCluster",
@@ -93,7 +103,7 @@ def cluster_manifest(
         },
         "spec": {
             "idleTimeout": idle_timeout(spec),
-            "scheduler": {"metadata": dict(on_pods), "spec": made[SCHEDULER], "service": _service(name, options)},
+            "scheduler": {"metadata": dict(on_pods), "spec": made[SCHEDULER], "service": _service(name)},
             "worker": workers,
         },
     }
@@ -105,12 +115,34 @@ def idle_timeout(spec: ClusterSpec) -> int:
     return LARGEST_DURATION if timeout == "never" else max(1, math.ceil(timeout))
 
 
-def _service(name: str, options: KubernetesOptions) -> dict[str, Any]:
-    ports = ((COMM, COMM_PORT), (DASHBOARD, DASHBOARD_PORT))
+def _service(name: str, kind: str = "ClusterIP", dashboard: bool = True) -> dict[str, Any]:
+    ports = [(COMM, COMM_PORT), *([(DASHBOARD, DASHBOARD_PORT)] if dashboard else [])]
     return {
-        "type": options.service_type,
-        "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
+        "type": kind,
+        "selector": {CLUSTER: name, COMPONENT: SCHEDULER},
         "ports": [{"name": port, "protocol": "TCP", "port": number, "targetPort": port} for port, number in ports],
+    }
+
+
+def outside_manifest(
+    name: str, options: KubernetesOptions, *, uid: str, user: str, owner: str | None = None
+) -> dict[str, Any] | None:
+    """The Service by which the scheduler is reached from outside, where one is asked for; ``owner`` as of the Secret.
+
+    It has Dask's port alone, which asks for the keys. The dashboard's asks for nothing, and the operator demands it on the
+    Service that it makes itself; so that one stays inside.
+    """
+    if options.service_type == "ClusterIP":
+        return None
+    labels = {**labels_of(name, uid, user), **options.labels}
+    metadata = _metadata(outside_name(name), options.namespace, labels) | _owned(name, owner)
+    if options.annotations:  # by which clouds are told what kind of balancer it is to be
+        metadata["annotations"] = dict(options.annotations)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": _service(name, options.service_type, dashboard=False),
     }
 
 
@@ -119,6 +151,14 @@ def _metadata(name: str, namespace: str | None, labels: Mapping[str, str]) -> di
     if namespace is not None:
         metadata["namespace"] = namespace
     return metadata | ({"labels": dict(labels)} if labels else {})
+
+
+def _owned(name: str, owner: str | None) -> dict[str, Any]:
+    """It goes when the cluster goes. It does not hold up its owner's deletion: to say so takes a right that users may not have
+    (finalizers)."""
+    if owner is None:
+        return {}
+    return {"ownerReferences": [{"apiVersion": API_VERSION, "kind": "DaskCluster", "name": name, "uid": owner}]}
 
 
 # Its secrets
@@ -150,10 +190,7 @@ def secret_manifest(
 
     ``owner`` is the uid that Kubernetes has given to the DaskCluster: then the Secret goes when that goes.
     """
-    metadata = _metadata(secret_name(name), namespace, labels_of(name, uid, user))
-    if owner is not None:
-        # It does not hold up its owner's deletion: to say so takes a right that users may not have (finalizers).
-        metadata["ownerReferences"] = [{"apiVersion": API_VERSION, "kind": "DaskCluster", "name": name, "uid": owner}]
+    metadata = _metadata(secret_name(name), namespace, labels_of(name, uid, user)) | _owned(name, owner)
     keys = {file: text for file, text in ((CA, ca), (CERT, cert), (KEY, key)) if text}
     return {
         "apiVersion": "v1",
@@ -190,13 +227,19 @@ def remembered(plan: Plan[KubernetesOptions]) -> str:
 
 
 def autoscaler_manifest(
-    name: str, minimum: int, maximum: int, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    name: str,
+    minimum: int,
+    maximum: int,
+    *,
+    namespace: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    owner: str | None = None,
 ) -> dict[str, Any]:
-    """The DaskAutoscaler of cluster ``name``, which has the operator follow its load; the operator gives it to the cluster."""
+    """The DaskAutoscaler of cluster ``name``, which has the operator follow its load; ``owner`` as of the Secret."""
     return {
         "apiVersion": API_VERSION,
         "kind": "DaskAutoscaler",
-        "metadata": _metadata(name, namespace, labels or {}),
+        "metadata": _metadata(name, namespace, labels or {}) | _owned(name, owner),
         "spec": {"cluster": name, "minimum": minimum, "maximum": maximum},
     }
 

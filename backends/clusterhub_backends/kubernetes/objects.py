@@ -9,8 +9,8 @@ from typing import Any
 from clusterhub import Bytes
 
 Object = Mapping[str, Any]
-COMPONENT = "dask.org/component"
-"""The operator's label that tells schedulers from workers."""
+CLUSTER, COMPONENT = "dask.org/cluster-name", "dask.org/component"
+"""The operator's labels: of which cluster something is; what tells schedulers from workers."""
 _SUFFIXES = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60,
@@ -41,6 +41,11 @@ def deployment_of(pod: Object) -> str:
 def is_going(thing: Object) -> bool:
     """Whether it was told to end."""
     return bool(thing["metadata"].get("deletionTimestamp"))
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether it is ready by its own probe."""
+    return condition(pod, "Ready").get("status") == "True"
 
 
 def time_of(text: Any) -> datetime | None:

@@ -217,8 +217,8 @@ class KubernetesOptions(Frozen):
     )
     """The same for the workers' pods alone, laid over ``pod``."""
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    """The type of the scheduler's Service. All but ClusterIP show its ports outside: Dask's own, which lets in who has the keys,
-    and the dashboard's, which lets in everybody who reaches it."""
+    """How the scheduler is shown outside: by NodePort and LoadBalancer a Service of that type has Dask's own port, which lets in
+    who has the keys, and not the dashboard's, which lets in everybody."""
     requests: Requests = Requests()
     scheduler: SchedulerSize = SchedulerSize()
     route: Literal["auto", "direct", "port-forward"] = "auto"

@@ -27,9 +27,11 @@ server."""
 class Route:
     """How one cluster's scheduler is reached. :meth:`close` ends a forwarded port."""
 
-    def __init__(self, host: str, port: int, forward: Tunnel | None = None) -> None:
+    def __init__(self, host: str, port: int, forward: Tunnel | None = None, *, inside: bool = False) -> None:
         self.host = host
         self.port = port
+        self.inside = inside
+        """Whether it leads to where the dashboard's port is open, too."""
         self._forward = forward
 
     @classmethod
@@ -38,24 +40,29 @@ class Route:
         api: Api,
         pod: Mapping[str, Any],
         service: Mapping[str, Any],
+        outside: Mapping[str, Any] | None,
         security: Security | None,
         how: Literal["auto", "direct", "port-forward"],
     ) -> Route:
-        """The first way that works: the service's name and addresses, the pod's, the node's, then a forwarded port.
+        """The first way that works: the name and address of its Service, the pod's; what its Service for the outside has, where
+        there is one; then a forwarded port.
 
         Raises ClusterhubError where none does.
         """
-        addresses = list(_addresses(pod, service, api.namespace))
+        open_to_all = list(_outside(pod, outside)) if outside is not None else []
+        addresses = [*_addresses(pod, service, api.namespace), *open_to_all]
         direct = asyncio.create_task(_first_of(addresses, security)) if how != "port-forward" else None
         if direct is not None and how == "direct":
             if (found := await direct) is not None:
-                return cls(*found)
+                return cls(*found, inside=found not in open_to_all)
             tried = ", ".join(f"{host}:{port}" for host, port in addresses)
             raise ClusterhubError(
                 f"the scheduler cannot be reached from here at {tried}; leave kubernetes.route auto, or give it a Service that"
                 " can be (kubernetes.service_type: LoadBalancer)"
             )
-        return await cls._better(await cls._forwarded(api, str(pod["metadata"]["name"])), direct, security)
+        better = await cls._better(await cls._forwarded(api, str(pod["metadata"]["name"])), direct, security)
+        better.inside = not better.forwarded and (better.host, better.port) not in open_to_all
+        return better
 
     @classmethod
     async def _better(
@@ -99,20 +106,24 @@ class Route:
             await forward.close()
 
 
-def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: str) -> Iterator[tuple[str, int]]:
-    """Where the scheduler may be reached, the likeliest first."""
-    spec, name = service["spec"], service["metadata"]["name"]
+def _outside(pod: Mapping[str, Any], service: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Where the scheduler may be reached from outside: at its balancer's address, at its node's."""
     for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
         yield ingress.get("hostname") or ingress["ip"], PORT
+    node = pod.get("status", {}).get("hostIP")
+    for port in service["spec"].get("ports", ()):
+        if port.get("port") == PORT and port.get("nodePort") and node:
+            yield node, int(port["nodePort"])
+
+
+def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: str) -> Iterator[tuple[str, int]]:
+    """Where it may be reached from inside, the likeliest first."""
+    spec, name = service["spec"], service["metadata"]["name"]
     yield f"{name}.{namespace}.svc", PORT
     if spec.get("clusterIP") not in (None, "", "None"):
         yield spec["clusterIP"], PORT
-    status = pod.get("status", {})
-    if status.get("podIP"):
-        yield status["podIP"], PORT
-    for port in spec.get("ports", ()):
-        if port.get("port") == PORT and port.get("nodePort") and status.get("hostIP"):
-            yield status["hostIP"], int(port["nodePort"])
+    if address := pod.get("status", {}).get("podIP"):
+        yield address, PORT
 
 
 async def _first_of(addresses: list[tuple[str, int]], security: Security | None) -> tuple[str, int] | None:

@@ -185,10 +185,9 @@ def test_what_workers_serve_by_http_is_for_their_own_pod():
 
 def test_the_operator_and_kubelets_find_the_scheduler_by_its_ports():
     ports = {port["name"]: port["containerPort"] for port in container("scheduler")["ports"]}
-    service = cluster({"service_type": "NodePort"})["spec"]["scheduler"]["service"]
+    service = cluster()["spec"]["scheduler"]["service"]
     assert ports == {"tcp-comm": 8786, "http-dashboard": 8787}
     assert {port["name"]: port["port"] for port in service["ports"]} == ports
-    assert service["type"] == "NodePort"
     assert "livenessProbe" not in container("scheduler")
 
 

@@ -67,7 +67,7 @@ class Asked:
 
 async def found(how: Any) -> Route:
     pod: Mapping[str, Any] = {"metadata": {"name": "eddies-scheduler"}}
-    return await Route.to(Asked(), pod, {}, None, how)  # type: ignore[arg-type]
+    return await Route.to(Asked(), pod, {}, None, None, how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("how", ["auto", "direct"])
