@@ -20,8 +20,8 @@ from clusterhub_backends.kubernetes.template import default_image, pods
 
 RIGHTS: Mapping[str, Sequence[str]] = {
     "daskclusters": ("get", "list", "create", "patch", "delete"),
-    "daskworkergroups": ("get", "patch"),
-    "daskautoscalers": ("get", "create", "patch", "delete"),
+    "daskworkergroups": ("get", "list", "patch"),
+    "daskautoscalers": ("get", "list", "create", "patch", "delete"),
     "secrets": ("get", "create", "patch", "delete"),
     "pods": ("get", "list"),
     "pods/log": ("get",),
@@ -32,6 +32,8 @@ RIGHTS: Mapping[str, Sequence[str]] = {
 """What a cluster takes from its start to its end, by kinds."""
 TUNNEL: Mapping[str, Sequence[str]] = {"pods/portforward": ("get", "create")}
 """What the way through the API server takes."""
+OUTSIDE: Mapping[str, Sequence[str]] = {"services": ("create", "delete")}
+"""What a Service for the outside takes."""
 OPERATOR = {"app.kubernetes.io/name": "dask-kubernetes-operator"}
 """The labels of the operator's Deployment, as its chart sets them."""
 ACTS_WITHIN = timedelta(seconds=20)
@@ -71,7 +73,7 @@ async def _all(api: Api, spec: ClusterSpec, options: KubernetesOptions) -> Async
     except BackendUnavailable as error:
         yield Finding("fail", "operator", str(error))
         return
-    lacking = await _lacking(api, {**RIGHTS, **TUNNEL})
+    lacking = await _lacking(api, {**_needed(options), **TUNNEL})
     yield _rights(api, lacking, options)
     if "list" in lacking.get("daskclusters", ()):
         return  # it is a place of others, or none at all
@@ -90,6 +92,12 @@ async def _all(api: Api, spec: ClusterSpec, options: KubernetesOptions) -> Async
 
 
 # Rights
+
+
+def _needed(options: KubernetesOptions) -> Mapping[str, Sequence[str]]:
+    if options.service_type == "ClusterIP":
+        return RIGHTS
+    return {**RIGHTS, "services": (*RIGHTS["services"], *OUTSIDE["services"])}
 
 
 async def _lacking(api: Api, rights: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 import clusterhub
+from clusterhub import ClusterGone
 from clusterhub.cluster import Cluster
 from clusterhub_backends.kubernetes.api import Api
 
@@ -47,6 +50,17 @@ def eventually(what: str, met: Callable[[], Any], patience: float = 60.0) -> Any
         assert time.monotonic() < deadline, f"not in {patience:g} s: {what}"
         time.sleep(0.2)
     return found
+
+
+def answers(cluster: Cluster) -> bool:
+    """Whether it can be asked now. Raises ClusterGone where it never can again."""
+    try:
+        cluster.report()
+    except ClusterGone as gone:
+        if gone.final:
+            raise
+        return False
+    return True
 
 
 def asked(kubeconfig: Path, question: Callable[[Api], Awaitable[T]]) -> T:
@@ -90,6 +104,26 @@ def left(admin: Path) -> list[str]:
     return asked(admin, found)
 
 
+def started(user: Path, *, wait: bool = True, end: str = "time.sleep(600)", **said: object) -> subprocess.Popen[str]:
+    """A user's program with a cluster of one worker, which goes on as told; returns once it has its worker."""
+    text = f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from pathlib import Path
+        from live.kubernetes.stories import connected
+        cluster = connected(Path({str(user)!r}), 1, **{said!r})
+        cluster.wait(timeout=60)
+        print(cluster.name, flush=True)
+        {end}
+    """
+    stdout = subprocess.PIPE if wait else subprocess.DEVNULL
+    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(text)], stdout=stdout, text=True)
+    if program.stdout is not None:
+        assert program.stdout.readline()
+        program.stdout.close()
+    return program
+
+
 @contextmanager
 def there(admin: Path, kind: str, body: Mapping[str, Any]) -> Iterator[None]:
     """Something is there for the while."""
@@ -100,9 +134,14 @@ def there(admin: Path, kind: str, body: Mapping[str, Any]) -> Iterator[None]:
         asked(admin, lambda api: api.delete(kind, body["metadata"]["name"]))
 
 
-def lab(*argv: str) -> None:
-    """Have the lab do something that no other Kubernetes would do for us; skips the test elsewhere."""
+def on_the_lab_alone() -> None:
+    """Skips the test elsewhere, before anything is made."""
     if "CLUSTERHUB_KUBERNETES_LAB" not in os.environ:
         pytest.skip("outages are brought about on the lab alone: this was NOT tested (tests/labs/kubernetes/README.md)")
+
+
+def lab(*argv: str) -> None:
+    """Have the lab do something that no other Kubernetes would do for us; skips the test elsewhere."""
+    on_the_lab_alone()
     command = Path(__file__).parents[2] / "labs" / "kubernetes" / "lab"
     subprocess.run([str(command), *argv], check=True, capture_output=True, timeout=120)

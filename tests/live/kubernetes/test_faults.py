@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
-from distributed import Client
+from distributed import Client, KilledWorker
 
 import clusterhub
 from clusterhub import BackendUnavailable, ClusterGone, ConfigError, WorkersFailed
 from clusterhub.backend import UnitState
 from clusterhub.cluster import Cluster
 from clusterhub.display.waiting import silent
-from live.kubernetes.stories import asked, connected, eventually, lab, left, pods, there, write_profile
+from live.kubernetes.stories import (
+    answers,
+    asked,
+    connected,
+    eventually,
+    lab,
+    left,
+    pods,
+    started,
+    there,
+    write_profile,
+)
 
 SLOW = 90.0
 
@@ -139,6 +147,18 @@ def test_a_pod_that_is_deleted_is_replaced(user, admin):
         assert client.submit(sum, [1, 2]).result(timeout=SLOW) == 3
 
 
+def test_a_task_that_outgrows_its_worker_is_told_and_the_worker_comes_back(user):
+    def outgrow() -> int:
+        return sum(bytearray(2**31)[::4096])
+
+    with connected(user, 1) as cluster, cluster.get_client(set_as_default=False) as client:
+        cluster.wait(timeout=SLOW, display=silent())
+        with pytest.raises(KilledWorker, match="outgrow"):
+            client.submit(outgrow).result(timeout=SLOW)
+        eventually("it came back", lambda: cluster.report().connected == 1)
+        assert client.submit(sum, [1, 2]).result(timeout=SLOW) == 3
+
+
 def test_a_scheduler_whose_pod_is_deleted_ends_the_cluster_and_says_so(user, admin):
     with connected(user, 1) as cluster:
         cluster.wait(timeout=SLOW, display=silent())
@@ -256,39 +276,9 @@ def names(cluster: Cluster) -> list[str]:
     return [unit.name for unit in cluster.units()]
 
 
-def answers(cluster: Cluster) -> bool:
-    try:
-        cluster.report()
-    except ClusterGone as gone:
-        if gone.final:
-            raise
-        return False
-    return True
-
-
 def until_gone(cluster: Cluster, patience: float) -> None:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         answers(cluster)
         time.sleep(0.2)
     raise AssertionError(f"not gone after {patience:g} s")
-
-
-def started(user: Path, *, wait: bool = True, end: str = "time.sleep(600)", **said: object) -> subprocess.Popen[str]:
-    """A user's program with a cluster of one worker, which goes on as told; returns once it has its worker."""
-    text = f"""
-        import sys, time
-        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-        from pathlib import Path
-        from live.kubernetes.stories import connected
-        cluster = connected(Path({str(user)!r}), 1, **{said!r})
-        cluster.wait(timeout=60)
-        print(cluster.name, flush=True)
-        {end}
-    """
-    stdout = subprocess.PIPE if wait else subprocess.DEVNULL
-    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(text)], stdout=stdout, text=True)
-    if program.stdout is not None:
-        assert program.stdout.readline()
-        program.stdout.close()
-    return program

@@ -113,6 +113,14 @@ async def test_rights_that_are_lacking_are_told_as_rules_to_ask_for(tmp_path: Pa
     ]
 
 
+async def test_a_service_for_the_outside_takes_rights_that_nobody_else_needs(tmp_path: Path) -> None:
+    answers = {**well(), REVIEWS: allowing("create services")}
+    assert (await found(answers, tmp_path))["rights"].mark == "ok"
+    told = (await found(answers, tmp_path, service_type="NodePort"))["rights"]
+    assert told.mark == "fail"
+    assert told.text.endswith('- apiGroups: [""], resources: ["services"], verbs: [create]')
+
+
 async def test_who_may_do_nothing_is_asked_for_the_namespace(tmp_path: Path) -> None:
     told = await found({**well(), REVIEWS: allowing("all")}, tmp_path)
     assert told["rights"].text == "you may do nothing in namespace ocean; is it the right one, and does it exist?"

@@ -191,6 +191,35 @@ def test_the_operator_and_kubelets_find_the_scheduler_by_its_ports():
     assert "livenessProbe" not in container("scheduler")
 
 
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_outside_there_is_dasks_port_alone_which_asks_for_the_keys(kind):
+    options = {"service_type": kind, "annotations": {"cloud.example.org/kind": "internal"}, "labels": {"team": "ocean"}}
+    inside = cluster(options)["spec"]["scheduler"]["service"]
+    outside = manifest.outside_manifest("eddies", KubernetesOptions.model_validate(options), **WHO, owner="77")
+    assert inside["type"] == "ClusterIP"
+    assert outside is not None
+    assert (outside["spec"]["type"], [port["port"] for port in outside["spec"]["ports"]]) == (kind, [8786])
+    assert outside["spec"]["selector"] == inside["selector"]
+    assert outside["metadata"]["annotations"] == {"cloud.example.org/kind": "internal"}
+    assert outside["metadata"]["labels"]["team"] == "ocean"
+    assert [owner["uid"] for owner in outside["metadata"]["ownerReferences"]] == ["77"]
+
+
+def test_where_nothing_is_shown_outside_there_is_no_such_service():
+    assert manifest.outside_manifest("eddies", KubernetesOptions(), **WHO) is None
+
+
+def test_who_starts_it_is_on_the_cluster_and_not_on_its_pods():
+    """The operator copies annotations to all that it makes."""
+    made = manifest.cluster_manifest(
+        "eddies", spec(), KubernetesOptions(), **WHO, profile="cloud", named=True, kept=False, secret="s", starter="me"
+    )
+    assert made["metadata"]["annotations"]["clusterhub/starter"] == "me"
+    on_pods = [made["spec"][component]["metadata"]["annotations"] for component in ("scheduler", "worker")]
+    assert on_pods == [{"clusterhub/starter": ""}] * 2
+    assert "clusterhub/starter" not in cluster()["metadata"]["annotations"]
+
+
 def test_directory_and_scratch_are_places_in_the_container():
     said = {"environment": {"directory": "/work"}, "storage": {"scratch": "/scratch"}}
     worker = pod("worker", **said)
