@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from clusterhub_backends.kubernetes.objects import (
+    Events,
     Object,
     amount,
     condition,
     containers_of,
-    events_of,
     first_seen,
     is_going,
     last_seen,
@@ -95,10 +95,10 @@ def ended(pod: Object) -> Trouble | None:
     return None
 
 
-def node_lost(pod: Object, events: Sequence[Object]) -> Trouble | None:
+def node_lost(pod: Object, events: Events) -> Trouble | None:
     """Whether its node does not answer any more; it may come back, else the pod is replaced after some minutes."""
     status = pod.get("status") or {}
-    mine = [each for each in events_of(pod, events) if each.get("reason") in _LOST_NODE]
+    mine = [each for each in events.of(pod) if each.get("reason") in _LOST_NODE]
     ready = condition(pod, "Ready")
     unheard = status.get("phase") == "Unknown" or status.get("reason") == "NodeLost"
     if not unheard and not (mine and ready.get("status") != "True" and not ready.get("reason")):
@@ -111,7 +111,7 @@ def node_lost(pod: Object, events: Sequence[Object]) -> Trouble | None:
     )  # fmt: skip
 
 
-def of_containers(pod: Object, events: Sequence[Object], now: datetime) -> Trouble | None:
+def of_containers(pod: Object, events: Events, now: datetime) -> Trouble | None:
     """The first of its containers that does not run, and why; None where all run, or have only just begun."""
     for container in containers_of(pod):
         state = container.get("state") or {}
@@ -139,10 +139,10 @@ def _has_prepared(pod: Object, container: Object) -> bool:
     return container.get("name") in first and last.get("exitCode") == 0
 
 
-def being_made(pod: Object, events: Sequence[Object]) -> Trouble:
+def being_made(pod: Object, events: Events) -> Trouble:
     """What its node is doing for it, which has not started it yet."""
     trouble = None
-    for event in events_of(pod, events):
+    for event in events.of(pod):
         message, reason = str(event.get("message", "")), str(event.get("reason", ""))
         if reason in ("FailedMount", "FailedAttachVolume", "FailedMapVolume"):
             trouble = _unmounted(pod, event, message)
@@ -181,7 +181,7 @@ def _failed(pod: Object, reason: str, message: str) -> Trouble:
         return Trouble(lacking, message, "", "it is replaced", ended=True)
     if reason in _ENDS:
         return Trouble(_ENDS[reason], message, "", "it is replaced", ended=True)
-    if (dead := of_containers(pod, (), datetime.max.replace(tzinfo=made(pod).tzinfo))) is not None:
+    if (dead := of_containers(pod, Events(), datetime.max.replace(tzinfo=made(pod).tzinfo))) is not None:
         return dead
     return Trouble(f"ended badly{f' ({reason})' if reason else ''}", message, ended=True, exit_code=_code(pod))
 
@@ -199,9 +199,9 @@ def _key(container: Object, ours: str) -> str:
     return ours if container.get("name") in OURS else "kubernetes.pod"
 
 
-def _not_pulled(pod: Object, container: Object, reason: str, message: str, events: Sequence[Object]) -> Trouble:
+def _not_pulled(pod: Object, container: Object, reason: str, message: str, events: Events) -> Trouble:
     image = _image(pod, container)
-    failures = [each for each in events_of(pod, events) if each.get("reason") in ("Failed", "InspectFailed")]
+    failures = [each for each in events.of(pod) if each.get("reason") in ("Failed", "InspectFailed")]
     told = [str(each["message"]) for each in failures if "image" in str(each.get("message", ""))]
     if len(message) < 60 or ": " not in message:  # a mere "Back-off pulling image", as of old
         message = told[-1] if told else message

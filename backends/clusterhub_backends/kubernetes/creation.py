@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from clusterhub_backends.kubernetes.objects import (
+    Events,
     Object,
     amount,
     component_of,
     condition,
     last_seen,
     made,
-    name_of,
     shown_amount,
     time_of,
 )
@@ -26,7 +25,7 @@ _BOUNDS = re.compile(
 _KEYS = {"cpu": "worker.cores", "memory": "worker.memory", "pods": "workers"}
 
 
-def not_made(deployment: Object, events: Sequence[Object]) -> Trouble:
+def not_made(deployment: Object, events: Events) -> Trouble:
     """Why it has no pod yet."""
     failing = condition(deployment, "ReplicaFailure")
     since = time_of(failing.get("lastTransitionTime")) or made(deployment)
@@ -39,14 +38,10 @@ def not_made(deployment: Object, events: Sequence[Object]) -> Trouble:
     return Trouble(words, message, because, next_step, patience, since)
 
 
-def _told(deployment: Object, events: Sequence[Object]) -> str:
+def _told(deployment: Object, events: Events) -> str:
     """The latest event about a ReplicaSet of it that could make no pod: it comes before the condition."""
     found = [
-        each
-        for each in events
-        if each.get("reason") == "FailedCreate"
-        and str((each.get("involvedObject") or {}).get("name", "")).rpartition("-")[0] == name_of(deployment)
-        and ((seen := last_seen(each)) is None or seen >= made(deployment))
+        each for each in events.refused(deployment) if (seen := last_seen(each)) is None or seen >= made(deployment)
     ]
     return str(found[-1].get("message", "")).partition("Error creating: ")[2] if found else ""
 

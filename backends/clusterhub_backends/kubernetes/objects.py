@@ -74,11 +74,26 @@ def containers_of(pod: Object) -> Sequence[Object]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def events_of(thing: Object, events: Sequence[Object]) -> Sequence[Object]:
-    """Those that are about it, the latest last."""
-    uid = thing["metadata"].get("uid")
-    mine = [each for each in events if (each.get("involvedObject") or {}).get("uid") == uid]
-    return sorted(mine, key=lambda each: last_seen(each) or datetime.min.replace(tzinfo=UTC))
+class Events:
+    """The events of a namespace, sorted once by what they are about: thousands of pods may wait, each with events of its own."""
+
+    def __init__(self, told: Sequence[Object] = ()) -> None:
+        self._about: dict[str, list[Object]] = {}
+        self._refused: dict[str, list[Object]] = {}
+        for event in told:
+            subject = event.get("involvedObject") or {}
+            self._about.setdefault(str(subject.get("uid")), []).append(event)
+            if event.get("reason") == "FailedCreate":
+                self._refused.setdefault(str(subject.get("name", "")).rpartition("-")[0], []).append(event)
+
+    def of(self, thing: Object) -> Sequence[Object]:
+        """Those that are about it, the latest last."""
+        mine = self._about.get(str(thing["metadata"].get("uid")), [])
+        return sorted(mine, key=lambda each: last_seen(each) or datetime.min.replace(tzinfo=UTC))
+
+    def refused(self, deployment: Object) -> Sequence[Object]:
+        """Those that tell of a pod which could not be made for it, in the order in which they came."""
+        return self._refused.get(name_of(deployment), [])
 
 
 def last_seen(event: Object) -> datetime | None:

@@ -12,6 +12,7 @@ from clusterhub.display.words import age
 from clusterhub_backends.kubernetes.containers import being_made, ended, node_lost, of_containers
 from clusterhub_backends.kubernetes.creation import not_made
 from clusterhub_backends.kubernetes.objects import (
+    Events,
     Object,
     component_of,
     containers_of,
@@ -46,14 +47,15 @@ def units_of(
     ``workers`` are the addresses of the connected ones by their names; ``stays`` says of which why they are still here although
     they are to leave; ``came`` are the names of those that have been connected before.
     """
+    about = Events(events)
     units = [
-        _unit(pod, events, workers, now, stays or {}, came)
+        _unit(pod, about, workers, now, stays or {}, came)
         for pod in _of("worker", pods)
         if not _made_good(pod, pods, workers)
     ]
     bare = list(_without_pod(_of("worker", deployments), pods))
     for deployment in bare:
-        trouble = not_made(deployment, events)
+        trouble = not_made(deployment, about)
         units.append(
             Unit(
                 name_of(deployment), UnitState.PENDING, trouble.words, trouble.source, trouble.since or made(deployment)
@@ -84,7 +86,7 @@ def cause_of(
         return None
     final = [
         (unit, trouble)
-        for unit, trouble in _troubles("worker", pods, deployments, events, workers, now, came)
+        for unit, trouble in _troubles("worker", pods, deployments, Events(events), workers, now, came)
         if trouble.is_final(now) and not (trouble.busy and workers)
     ]
     final += _repeated_ends(_of("worker", pods), workers)
@@ -95,7 +97,7 @@ def scheduler_trouble(
     pods: Sequence[Object], deployments: Sequence[Object], events: Sequence[Object], now: datetime
 ) -> Failure | None:
     """Why the scheduler's pod will not run, by the same rules; None while it may."""
-    troubles = _troubles("scheduler", pods, deployments, events, None, now, ())
+    troubles = _troubles("scheduler", pods, deployments, Events(events), None, now, ())
     final = [(unit, trouble) for unit, trouble in troubles if trouble.is_final(now)]
     final += _repeated_ends(_of("scheduler", pods), {})
     return _commonest(final, subject="the scheduler's pod")
@@ -105,7 +107,7 @@ def scheduler_standing(
     pods: Sequence[Object], deployments: Sequence[Object], events: Sequence[Object], now: datetime
 ) -> str:
     """What the scheduler's pod waits for, in a clause; empty where it runs."""
-    for _unit_name, trouble in _troubles("scheduler", pods, deployments, events, None, now, ()):
+    for _unit_name, trouble in _troubles("scheduler", pods, deployments, Events(events), None, now, ()):
         since = f", for {age(trouble.since, now)}" if trouble.since is not None else ""
         return f"{trouble.of('its pod')}{since}"
     return "" if any(True for _ in _of("scheduler", pods)) else "its pod has not been made yet"
@@ -116,7 +118,7 @@ def scheduler_standing(
 
 def _unit(
     pod: Object,
-    events: Sequence[Object],
+    events: Events,
     workers: Mapping[str, str],
     now: datetime,
     stays: Mapping[str, str],
@@ -150,7 +152,7 @@ def _state(pod: Object, trouble: Trouble, came: bool) -> UnitState:
     return UnitState.PENDING
 
 
-def _trouble(pod: Object, events: Sequence[Object], now: datetime, came: bool = False) -> Trouble | None:
+def _trouble(pod: Object, events: Events, now: datetime, came: bool = False) -> Trouble | None:
     """Why it does not run, or its worker does not connect; None where all is as it should be by now."""
     if (found := ended(pod) or node_lost(pod, events)) is not None:
         return found
@@ -221,7 +223,7 @@ def _troubles(
     component: str,
     pods: Sequence[Object],
     deployments: Sequence[Object],
-    events: Sequence[Object],
+    events: Events,
     workers: Mapping[str, str] | None,
     now: datetime,
     came: Collection[str],

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from clusterhub_backends.kubernetes.objects import (
+    Events,
     Object,
     condition,
-    events_of,
     last_seen,
     made,
     requested,
@@ -31,7 +31,7 @@ _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?P<what>not found
 _KEYS = {"cpu": "worker.cores", "memory": "worker.memory"}
 
 
-def unschedulable(pod: Object, events: Sequence[Object], now: datetime) -> Trouble | None:
+def unschedulable(pod: Object, events: Events, now: datetime) -> Trouble | None:
     """Why it waits for a node; None where it has one, or nobody has looked at it yet."""
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") != "False":
@@ -58,10 +58,10 @@ def unschedulable(pod: Object, events: Sequence[Object], now: datetime) -> Troub
     return Trouble(words, source, because, next_step, PATIENCE, since, busy=busy)
 
 
-def _scale_up(pod: Object, events: Sequence[Object], now: datetime) -> str:
+def _scale_up(pod: Object, events: Events, now: datetime) -> str:
     """An autoscaler's own words, where it has ordered a node, and has not said since that it cannot."""
     told = ""
-    for event in events_of(pod, events):
+    for event in events.of(pod):
         seen = last_seen(event)
         if event.get("reason") in SCALES_UP and seen is not None:
             told = str(event.get("message", "")) if now - seen < timedelta(seconds=SCALE_UP_PATIENCE) else ""

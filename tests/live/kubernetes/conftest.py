@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,16 @@ collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """kr8s leaves the kubeconfig to the garbage collector where reading it is cancelled."""
+    """What libraries leave to the garbage collector where they are cancelled, as any question may be that is asked for a while
+    only: kr8s the kubeconfig that it reads, httpcore the socket of a TLS handshake (its start_tls closes after errors alone)."""
+    ignored = ["unclosed file .*kubeconfig", "unclosed transport <_SelectorSocketTransport"]
+    if (named := os.environ.get("CLUSTERHUB_KUBECONFIG")) is not None:
+        server = re.search(r"server: https://([^:/\s]+):(\d+)", Path(named).read_text(encoding="utf-8"))
+        ignored += [f"unclosed <socket.socket .*raddr=..{server[1]}., {server[2]}"] if server else []
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed file .*kubeconfig:ResourceWarning"))
+            for each in ignored:
+                item.add_marker(pytest.mark.filterwarnings(f"ignore:{each}:ResourceWarning"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clusterhub import UnitState, WorkersFailed
 from clusterhub.backend.units import NEEDS_REASON
 from clusterhub_backends.kubernetes.objects import amount, deployment_of
-from clusterhub_backends.kubernetes.pods import MISSING_AFTER, scheduler_standing
+from clusterhub_backends.kubernetes.pods import MISSING_AFTER, cause_of, scheduler_standing, units_of
 from clusterhub_backends.kubernetes.scheduling import SCALE_UP_PATIENCE
 
 from .recorded import SAMPLES, Recorded
@@ -473,6 +473,31 @@ def test_a_scheduler_that_comes_up_has_no_trouble() -> None:
 )
 def test_quantities_of_kubernetes_are_numbers(text: object, number: float) -> None:
     assert amount(text) == pytest.approx(number)
+
+
+class Counted(list[Any]):
+    """A list that knows how often it was read from its start."""
+
+    read = 0
+
+    def __iter__(self) -> Any:
+        self.read += 1
+        return super().__iter__()
+
+
+def test_however_many_pods_wait_the_events_are_gone_through_once_for_all() -> None:
+    """A thousand workers that wait for nodes have some thousands of events."""
+    sample = Recorded.of("cpus")
+    pod, event = sample.pod, sample.events[0]
+    pods, events = [], Counted()
+    for number in range(200):
+        metadata = pod["metadata"] | {"uid": str(number), "name": f"{pod['metadata']['name']}{number}"}
+        pods.append({**pod, "metadata": metadata})
+        events.append({**event, "involvedObject": {"uid": str(number)}})
+    told = units_of(pods, [], events, {}, 1, sample.now)
+    assert (len(told), events.read) == (200, 1)
+    cause_of(pods, [], events, {}, len(pods), sample.now)
+    assert events.read == 2
 
 
 def _thinned(value: Any, draw: Any) -> Any:
