@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "----- clusterhub docs: next command -----"
+_PORT_TAKEN = re.compile(r".*UserWarning: Port \d+ is already in use\.\n(?:.*\n){3}")
+"""Dask's warning, where another program of this machine took the port between our look at it and its binding."""
 _NUMBER = re.compile(r"\d+(?:[.:]\d+)*")
 
 
@@ -71,4 +73,4 @@ def session(lines: Sequence[str], folder: Path, home: Path, timeout: float) -> I
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
     )  # fmt: skip
-    yield from done.stdout.split(f"{MARK}\n")[1:]
+    yield from _PORT_TAKEN.sub("", done.stdout).split(f"{MARK}\n")[1:]

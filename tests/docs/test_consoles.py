@@ -100,6 +100,6 @@ def test_commands_print_what_their_page_shows(page: Path, tmp_path: Path) -> Non
     for command, output in zip(found, printed, strict=True):
         assert "Traceback" not in output, f"$ {command.line}\n{output}"
         if command.shown:
-            assert pattern(command.shown).fullmatch(output), f"$ {command.line}\nprinted\n{output}\nand not\n" + "\n".join(
-                command.shown
+            assert pattern(command.shown).fullmatch(output), (
+                f"$ {command.line}\nprinted\n{output}\nand not\n" + "\n".join(command.shown)
             )

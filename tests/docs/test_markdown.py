@@ -59,7 +59,9 @@ def test_what_a_script_calls_exists_and_takes_what_it_is_given(
         if arguments and arguments[0] in profiles:
             resolve(arguments[0], overrides)
         else:
-            assert "name" in keywords or not arguments, f"{arguments[0]} is neither a backend nor a profile of this page"
+            assert "name" in keywords or not arguments, (
+                f"{arguments[0]} is neither a backend nor a profile of this page"
+            )
 
 
 def _calls(tree: ast.AST) -> list[tuple[str, list[Any], dict[str, Any]]]:
@@ -97,9 +99,9 @@ def _profiles_of(page: Path, folder: Path, patch: pytest.MonkeyPatch) -> set[str
 
 
 def test_a_yaml_block_is_a_config_or_the_rights_that_its_page_s_own_test_looks_at() -> None:
-    assert {(block.mark, block.page.name) for block in blocks("yaml") if not ({"config"} & block.marks or block.file)} == {
-        ("rights", "kubernetes.md")
-    }
+    assert {
+        (block.mark, block.page.name) for block in blocks("yaml") if not ({"config"} & block.marks or block.file)
+    } == {("rights", "kubernetes.md")}
 
 
 @pytest.mark.parametrize("block", [block for block in blocks("yaml") if "config" in block.marks], ids=str)

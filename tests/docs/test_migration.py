@@ -38,7 +38,9 @@ print(json.dumps(told))
 @cache
 def those_of(*classes: str) -> dict[str, dict[str, list[str]]]:
     """Options and methods by class, asked in a process of its own: importing dask_jobqueue takes Ctrl-C for itself."""
-    done = subprocess.run([sys.executable, "-c", ASK, *classes], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *classes], capture_output=True, text=True, timeout=120, check=True
+    )
     found: dict[str, dict[str, list[str]]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -58,7 +60,10 @@ def named(cells: Iterator[str] | list[str]) -> set[str]:
 
 def test_no_option_of_dask_jobqueue_is_missing() -> None:
     found = those_of(
-        "dask_jobqueue:JobQueueCluster", "dask_jobqueue.core:Job", "dask_jobqueue.pbs:PBSJob", "dask_jobqueue.slurm:SLURMJob"
+        "dask_jobqueue:JobQueueCluster",
+        "dask_jobqueue.core:Job",
+        "dask_jobqueue.pbs:PBSJob",
+        "dask_jobqueue.slurm:SLURMJob",
     )
     options = {name for each in found.values() for name in each["options"]} - INTERNAL
     assert named([row[0] for row in rows("from-dask-jobqueue.md", "Options")]) == options
@@ -130,6 +135,8 @@ def test_the_methods_that_are_told_of_exist(page: str) -> None:
             if name.startswith("clusterhub "):
                 continue  # a command, which test_markdown looks at
             base = clusterhub if re.match(r"(clusterhub\.|attach|connect)", name) else clusterhub.Cluster
-            for step in re.findall(r"\w+(?=\(|$|\.)", re.sub(r"\(.*?\)", "", name).removeprefix("clusterhub.").removeprefix("cluster.")):
+            for step in re.findall(
+                r"\w+(?=\(|$|\.)", re.sub(r"\(.*?\)", "", name).removeprefix("clusterhub.").removeprefix("cluster.")
+            ):
                 assert hasattr(base, step), name
                 base = clusterhub.Cluster if step == "attach" else getattr(base, step)

@@ -81,9 +81,7 @@ def _range(workers: Any) -> tuple[int | None, int | None]:
     return tuple(v if isinstance(v, int) and not isinstance(v, bool) else None for v in (low, high))  # type: ignore[return-value]
 
 
-def required_problems(
-    said: Node, backend: Backend[Any], others: Iterable[str], profile: str = ""
-) -> Iterator[Problem]:
+def required_problems(said: Node, backend: Backend[Any], others: Iterable[str], profile: str = "") -> Iterator[Problem]:
     """The keys that must be given and are not. Defaults do not count: a site requires what only its users know."""
     required = said.get("required")
     for dotted, hint in ((required.table if required is not None else None) or {}).items():
