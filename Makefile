@@ -53,7 +53,7 @@ $(call MARK,docs): pyproject.toml | $(BIN)/python
 
 docs: $(call MARK,docs)
 	$(BIN)/python -m pytest tests/docs
-	$(BIN)/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+	$(BIN)/python -m sphinx -E -b html -q -W --keep-going docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python

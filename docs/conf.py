@@ -14,7 +14,7 @@ copyright = f"2026, {author}"
 version = release = installed("clusterhub")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_click", "generated", "elsewhere", "slots"]
-exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints", "**/README.md"]
+exclude_patterns = ["_build", "_ext", "_templates", "**/.ipynb_checkpoints", "**/README.md"]
 nitpicky = True
 nitpick_ignore_regex = [  # other projects' words, which no page here explains, and forms that are nobody's name
     (r"py:(class|obj)", r"(collections|datetime|types|typing|pydantic|annotated_types|distributed)\..*"),
@@ -47,16 +47,19 @@ python_use_unqualified_type_names = True
 html_theme = "pydata_sphinx_theme"
 html_title = "clusterhub"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "clusterhub"},
-    "navbar_align": "left",
+    "navbar_center": [],
+    "navbar_persistent": [],
+    "navbar_end": ["search-button", "theme-switcher"],
     "navigation_with_keys": False,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": ["sidebar-nav-bs"], "index": []}
+html_sidebars = {"**": ["all-pages"]}

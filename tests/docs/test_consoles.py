@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 import pytest
+
+from clusterhub.cli import clusterhub as group
 from docs.console import commands, pattern, session
 from docs.pages import PAGES, ROOT, Block, blocks, blocks_of
 
-from clusterhub.cli import clusterhub as group
-
 OTHERS = frozenset(
-    "bash cd curl docker eval export git helm jq k3d kind kubectl mkdir pip pre-commit python python3 qsub sbatch source ssh".split()
-)
+    ["bash", "cd", "curl", "docker", "eval", "export", "git", "helm", "jq", "k3d",
+     "kind", "kubectl", "mkdir", "pip", "pre-commit", "python", "python3", "qsub", "sbatch", "source", "ssh"]
+)  # fmt: skip
 """Programs that are not ours: that they are called rightly, no test here can tell."""
 CONSOLES = blocks("console")
 RUN = [page for page in PAGES if any("run" in block.marks for block in blocks_of(page) if block.language == "console")]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs.pages import PAGES, ROOT, Block, blocks, blocks_of, prose
 
 import clusterhub
 from clusterhub.cli import clusterhub as group
 from clusterhub.profile import Overrides, resolve
+from docs.pages import PAGES, ROOT, Block, blocks, blocks_of, prose
 
 OVERRIDES = frozenset(Overrides.__annotations__)
 TAKES_A_PROFILE = {"connect": clusterhub.connect, "plan": clusterhub.plan, "check": clusterhub.check}

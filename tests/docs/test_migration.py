@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 import pytest
-from docs.pages import ROOT
 
 import clusterhub
 from clusterhub import ClusterSpec, registry
 from clusterhub.profile.fields import default_at
+from docs.pages import ROOT
 
 INTERNAL = {"self", "scheduler"}
 """``scheduler`` is the address that dask-jobqueue's cluster gives each of its jobs: nobody else can say it."""
