@@ -57,8 +57,10 @@ def _any_number(text: str) -> str:
     return fixed[0] + "".join(rf"\d+(?:[.:]\d+)*{end}" for end, _ in zip(fixed[1:], numbers, strict=True))
 
 
-def session(lines: Sequence[str], folder: Path, home: Path, timeout: float) -> Iterator[str]:
-    """What each command prints, on either stream, run one after the other in one shell."""
+def session(
+    lines: Sequence[str], folder: Path, home: Path, timeout: float, python: str | Path = sys.executable
+) -> Iterator[str]:
+    """What each command prints, on either stream, run one after the other in one shell, in the environment of ``python``."""
     script = "".join(f"echo '{MARK}'\n{line}\n" for line in lines)
     environment = {
         name: value
@@ -66,7 +68,7 @@ def session(lines: Sequence[str], folder: Path, home: Path, timeout: float) -> I
         if not name.startswith(("CLUSTERHUB_", "DASK_", "SLURM_", "PBS_"))
     }
     environment |= {
-        "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "200",
+        "HOME": str(home), "PATH": f"{Path(python).parent}:{os.environ['PATH']}", "COLUMNS": "200",
         "XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     done = subprocess.run(
@@ -74,3 +76,12 @@ def session(lines: Sequence[str], folder: Path, home: Path, timeout: float) -> I
         stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     yield from _PORT_TAKEN.sub("", done.stdout).split(f"{MARK}\n")[1:]
+
+
+def differences(found: Sequence[Command], printed: Sequence[str]) -> list[str]:
+    """Where what was printed is not what a page shows, or is a traceback, in words for whoever mends either of them."""
+    told = [f"$ {command.line}\n{output}" for command, output in zip(found, printed, strict=True) if "Traceback" in output]
+    for command, output in zip(found, printed, strict=True):
+        if command.shown and not pattern(command.shown).fullmatch(output):
+            told.append(f"$ {command.line}\nprinted\n{output}\nand not\n" + "\n".join(command.shown))
+    return told

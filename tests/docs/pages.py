@@ -3,6 +3,7 @@
 - ``run``: it is executed; what a console block shows is compared with what its commands print
 - ``file: NAME``: it is written there before the page's commands run, ``~/`` being a home of the test's own
 - ``config``: it is a config, whose profiles resolve
+- ``packaged``: it is executed where the page's files are installed as a package (tests/packaging)
 - ``seen``: what a console block shows comes from a system that tests of pages do not have
 """
 
@@ -44,6 +45,12 @@ class Block:
     def file(self) -> str:
         """The name of the file that it is; empty where it is none."""
         return next((part.strip()[5:].strip() for part in self.mark.split(",") if part.strip().startswith("file:")), "")
+
+    def write(self, folder: Path, home: Path) -> None:
+        """Put the file that it is into the folder, or into the home where its name begins with ``~/``."""
+        place = home / self.file[2:] if self.file.startswith("~/") else folder / self.file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(self.text, encoding="utf-8")
 
 
 def blocks_of(page: Path) -> list[Block]:

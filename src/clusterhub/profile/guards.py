@@ -106,7 +106,7 @@ def _where_to_say(profile: str, path: list[str]) -> str:
     entry = "..."
     for key in reversed([profile, *path]):
         entry = f"{{{key}: {entry}}}"
-    return f"; in {shown_path(file)}: profiles: {entry}"
+    return f"; say it in {shown_path(file)}: profiles: {entry}"
 
 
 def _exists(path: list[str], backend: Backend[Any]) -> bool:

@@ -204,7 +204,7 @@ def test_an_option_that_must_be_given_is_asked_for(machine: Any) -> None:
     machine.user("profiles:\n  n:\n    backend: needy\n    required: {needy.account: run whoami}\n")
     assert str(machine.problem("n")) == (
         "~/.clusterhub.yaml:4: needy.account: must be given: run whoami;"
-        " in ~/.clusterhub.yaml: profiles: {n: {needy: {account: ...}}}"
+        " say it in ~/.clusterhub.yaml: profiles: {n: {needy: {account: ...}}}"
     )
 
 
@@ -213,7 +213,7 @@ def test_what_a_site_requires_is_asked_for_with_its_hint(machine: Any) -> None:
     problem = machine.problem("hal")
     assert problem.path == "pbs.account"
     assert problem.message == (
-        "must be given: your project; run `myaccounts`; in ~/.clusterhub.yaml: profiles: {hal: {pbs: {account: ...}}}"
+        "must be given: your project; run `myaccounts`; say it in ~/.clusterhub.yaml: profiles: {hal: {pbs: {account: ...}}}"
     )
     machine.user("profiles: {hal: {pbs: {account: ocean}}}")
     assert machine.resolve("hal").options.account == "ocean"
