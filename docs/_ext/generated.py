@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import causes
+import sentences
 import tables
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -17,6 +18,7 @@ TABLES: Mapping[str, Callable[..., str]] = {
     "features": tables.feature_matrix,
     "abilities": tables.ability_matrix,
     "job-causes": causes.job_causes,
+    "pod-troubles": sentences.pod_troubles,
     "waiting": causes.waiting,
     "rejections": causes.rejections,
 }

@@ -80,7 +80,9 @@ def session(
 
 def differences(found: Sequence[Command], printed: Sequence[str]) -> list[str]:
     """Where what was printed is not what a page shows, or is a traceback, in words for whoever mends either of them."""
-    told = [f"$ {command.line}\n{output}" for command, output in zip(found, printed, strict=True) if "Traceback" in output]
+    told = [
+        f"$ {command.line}\n{output}" for command, output in zip(found, printed, strict=True) if "Traceback" in output
+    ]
     for command, output in zip(found, printed, strict=True):
         if command.shown and not pattern(command.shown).fullmatch(output):
             told.append(f"$ {command.line}\nprinted\n{output}\nand not\n" + "\n".join(command.shown))

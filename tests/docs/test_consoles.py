@@ -76,7 +76,9 @@ def _check_ours(words: list[str]) -> None:
     command.make_context(name, [argument for argument in arguments if argument != "…"], parent=root)
 
 
-@pytest.mark.parametrize("block", [block for block in CONSOLES if not block.marks & {"run", "seen", "packaged"}], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in CONSOLES if not block.marks & {"run", "seen", "packaged"}], ids=str
+)
 def test_what_a_page_shows_of_an_output_is_run_or_was_seen(block: Block) -> None:
     shown = [line for command in commands(block.text) for line in command.shown]
     assert shown == [], f"mark the block with <!-- run -->, or <!-- seen --> where its system is not here: {shown[0]!r}"

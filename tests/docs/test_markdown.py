@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,12 @@ def test_configs_resolve(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     config = tmp_path / "clusterhub.yaml"
     config.write_text(block.text)
     monkeypatch.setenv("CLUSTERHUB_CONFIG", str(config))
-    monkeypatch.setattr("socket.gethostname", lambda: "ocean-3")
     names = re.findall(r"^  ([\w-]+):", block.text, re.MULTILINE)
     assert names
     for name in names:
         needed = re.findall(r"required: \{(\w+)\.(\w+):", block.text)
-        assert resolve(name, {table: {key: "given"} for table, key in needed}).profile == name
+        given = {table: {key: "given"} for table, key in needed}
+        assert resolve(name, given, anywhere=True).profile == name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -133,3 +134,10 @@ def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_the_order_of_imports_that_the_architecture_tells_is_the_one_that_import_linter_holds() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    (told,) = [block.text for block in blocks_of(ROOT / "docs" / "architecture.md") if block.language == "text"]
+    assert [layer for layer in layers if layer != "__main__"] == [step.strip() for step in told.split("→")]

@@ -130,9 +130,7 @@ def prepare(
         if launch is None and start and beside_us and resolved.backend.unusable() is None:
             launch = keeper.in_advance(name)
         called = name or new_name(resolved.profile)
-        prepared = _prepared(
-            resolved, profile, called, overrides, named=name is not None, keep=keep, anywhere=anywhere
-        )
+        prepared = _prepared(resolved, profile, called, overrides, named=name is not None, keep=keep, anywhere=anywhere)
         if start:
             refuse_unusable(prepared.resolved)
     except BaseException:
