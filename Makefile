@@ -11,7 +11,7 @@ help:
 	@echo "make demo    run a real analysis on real data on this machine"
 	@echo "make test    run the tests"
 	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make docs    run the code blocks of the documentation"
+	@echo "make docs    run the code blocks of the documentation, and build the site"
 	@echo "make bench   compare with the native managers"
 
 $(BIN)/python:
@@ -47,8 +47,14 @@ check: $(call MARK,check)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(call MARK,check)
+$(call MARK,docs): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
+docs: $(call MARK,docs)
 	$(BIN)/python -m pytest tests/docs
+	$(BIN)/python -m sphinx -E -b html -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
@@ -58,4 +64,4 @@ bench: $(call MARK,bench)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -123,12 +123,13 @@ class LocalBackend(Backend[LocalOptions]):
         arguments = _shown(spec, options)
         call = "LocalCluster(\n" + "".join(f"    {key}={value!r},\n" for key, value in arguments.items()) + ")\n"
         noun = "processes" if options.processes else "threads of this process"
+        cores = f"{spec.worker.cores:g} core{'s' if spec.worker.cores != 1 else ''}"
         return Plan(
             name=name,
             backend=self.name,
             spec=spec,
             options=options,
-            summary=f"workers as {noun}: {spec.workers}, of {spec.worker.cores:g} cores and {spec.worker.memory} each",
+            summary=f"workers as {noun}: {spec.workers}, of {cores} and {spec.worker.memory} each",
             documents=(Document(title="call", text=call, language="python"),),
         )
 

@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from docs.console import commands, differences, session
+from docs.pages import blocks_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "write-a-backend.md"
@@ -40,6 +42,13 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+def install(python: Path, folder: Path) -> None:
+    """The distribution in ``folder``, whose dependency, clusterhub, is there already and on no index."""
+    backend = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", *backend, cwd=folder)
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", folder, cwd=folder)
+
+
 def test_the_wheel_holds_both_packages_and_their_types(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"clusterhub/py.typed", "clusterhub_backends/py.typed", "clusterhub_backends/local.py"} <= set(names)
@@ -63,12 +72,30 @@ def test_the_plugin_of_the_docs_page_passes_the_suite_beside_the_wheel(elsewhere
     assert len(backend.splitlines()) <= 60, "the page promises 60 lines"
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    run(elsewhere, "-m", "pip", "install", "--quiet", "--no-deps", "hatchling", "packaging", "pathspec", "pluggy",
-        "trove-classifiers", cwd=tmp_path)  # fmt: skip
-    run(elsewhere, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", tmp_path, cwd=tmp_path)
+    install(elsewhere, tmp_path)
     assert "clusterhub-subprocesses 1.0" in run(elsewhere, "-m", "clusterhub", "backends", cwd=tmp_path)
     out = run(
         elsewhere, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_subprocesses.py", cwd=tmp_path
     )
     assert re.search(r"\d+ passed", out)
     assert "failed" not in out
+
+
+def test_the_site_s_package_of_the_docs_page_gives_its_profiles_to_whoever_installs_it(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    folder, home = tmp_path / "package", tmp_path / "home"
+    home.mkdir()
+    page = blocks_of(ROOT / "docs" / "site.md")
+    for block in page:
+        if block.file and not block.file.startswith("~/"):
+            block.write(folder, home)
+    install(elsewhere, folder)
+    assert any("packaged" in block.marks for block in page)
+    for block in page:
+        if block.file.startswith("~/"):
+            block.write(folder, home)
+        elif "packaged" in block.marks:
+            found = commands(block.text)
+            printed = list(session([command.line for command in found], tmp_path, home, 60, elsewhere))
+            assert differences(found, printed) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -105,3 +106,23 @@ def impatient(native: Any) -> Iterator[None]:
     ended = getattr(getattr(native, "scheduler", None), "status", None) in (Status.closing, Status.closed)
     with dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}) if ended else nullcontext():
         yield
+
+
+@contextmanager
+def last_words(native: Any) -> Iterator[None]:
+    """Within it the scheduler of a cluster object that is being closed does not warn of results that go with its workers.
+
+    Dask warns that they "will be recomputed elsewhere", after a script that did all it should; there is no elsewhere.
+    """
+    workers = tuple(getattr(getattr(native, "scheduler", None), "workers", ()))
+
+    def is_news(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        return "caused the cluster to lose" not in text or not any(repr(address) in text for address in workers)
+
+    log = logging.getLogger("distributed.scheduler")
+    log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)

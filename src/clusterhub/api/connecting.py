@@ -56,8 +56,11 @@ def connect(
 
 
 def plan(profile: str | ClusterSpec | None = None, **overrides: Unpack[Overrides]) -> Plan[Any]:
-    """What ``connect`` would send (job script, manifest, request), and sends nothing. Raises as ``connect`` does."""
-    return prepare(profile, None, False, overrides).plan
+    """What ``connect`` would send (job script, manifest, request), and sends nothing. Raises as ``connect`` does.
+
+    A profile that is made for other hosts can be planned for as well: a plan is reviewed where there is time for it.
+    """
+    return prepare(profile, None, False, overrides, anywhere=True).plan
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,12 @@ def prepare(
     overrides: Mapping[str, Any],
     *,
     start: bool = False,
+    anywhere: bool = False,
 ) -> Prepared:
     """The resolved profile and its plan, with everything refused that cannot be honoured.
 
     With ``start`` also what cannot work on this machine; and a keeper that will be needed starts up meanwhile, idle, since
-    it has to import as much as we do.
+    it has to import as much as we do. ``anywhere`` takes profiles that are made for other hosts.
     """
     if name is not None:
         check_name(name)
@@ -121,12 +125,12 @@ def prepare(
     likely = said == "process" or (said in (None, "auto") and (name is not None or keep))
     launch = keeper.in_advance(name) if start and likely and not _is_elsewhere(profile, overrides) else None
     try:
-        resolved = resolve(profile, overrides)
+        resolved = resolve(profile, overrides, anywhere=anywhere)
         beside_us = _host(resolved, outlives_us=name is not None or keep) == "process"
         if launch is None and start and beside_us and resolved.backend.unusable() is None:
             launch = keeper.in_advance(name)
         called = name or new_name(resolved.profile)
-        prepared = _prepared(resolved, profile, called, overrides, named=name is not None, keep=keep)
+        prepared = _prepared(resolved, profile, called, overrides, named=name is not None, keep=keep, anywhere=anywhere)
         if start:
             refuse_unusable(prepared.resolved)
     except BaseException:
@@ -157,13 +161,14 @@ def _prepared(
     *,
     named: bool,
     keep: bool,
+    anywhere: bool,
 ) -> Prepared:
     backend = resolved.backend
     # On the caller's thread: dask_jobqueue replaces signal handlers when it is imported, and fails on another (its #667).
     backend.load()
     host = _host(resolved, outlives_us=named or keep)
     if host != "inline" and resolved.spec.lifecycle.host == "auto":
-        resolved = resolve(profile, _with_host(overrides, host))
+        resolved = resolve(profile, _with_host(overrides, host), anywhere=anywhere)
     if keep and (reason := _no_keep(backend, host)):
         raise Unsupported(backend.name, {"keep": reason}, origins={}, support=resolved.spec.support)
     refuse_unsupported(backend, resolved.spec, resolved.options, resolved.origins)

@@ -115,10 +115,10 @@ class Surface:
 
     async def close(self) -> None:
         """End it. Idempotent."""
-        from clusterhub._dask.hosting import impatient
+        from clusterhub._dask.hosting import impatient, last_words
 
         if self.status not in ENDED:
-            with impatient(self.native):
+            with impatient(self.native), last_words(self.native):
                 await _maybe(self.native.close())
 
 

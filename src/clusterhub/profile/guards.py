@@ -9,6 +9,7 @@ from clusterhub.backend import Backend
 from clusterhub.errors import Problem
 from clusterhub.profile import here
 from clusterhub.profile.fields import default_at
+from clusterhub.profile.sources import shown_path, user_file
 from clusterhub.profile.tree import Node, find, merge
 from clusterhub.profile.written import one_line
 from clusterhub.quantities import Duration
@@ -80,7 +81,7 @@ def _range(workers: Any) -> tuple[int | None, int | None]:
     return tuple(v if isinstance(v, int) and not isinstance(v, bool) else None for v in (low, high))  # type: ignore[return-value]
 
 
-def required_problems(said: Node, backend: Backend[Any], others: Iterable[str]) -> Iterator[Problem]:
+def required_problems(said: Node, backend: Backend[Any], others: Iterable[str], profile: str = "") -> Iterator[Problem]:
     """The keys that must be given and are not. Defaults do not count: a site requires what only its users know."""
     required = said.get("required")
     for dotted, hint in ((required.table if required is not None else None) or {}).items():
@@ -94,7 +95,18 @@ def required_problems(said: Node, backend: Backend[Any], others: Iterable[str]) 
             yield Problem(hint.key_place, f"required.{dotted}", "there is no such key; correct it")
         else:
             told = f": {hint.value}" if hint.value else ""
-            yield Problem(hint.key_place, dotted, f"must be given{told}")
+            yield Problem(hint.key_place, dotted, f"must be given{told}{_where_to_say(profile, path)}")
+
+
+def _where_to_say(profile: str, path: list[str]) -> str:
+    """How a user adds a key to a profile that is somebody else's."""
+    file = user_file()
+    if not profile or file is None:
+        return ""
+    entry = "..."
+    for key in reversed([profile, *path]):
+        entry = f"{{{key}: {entry}}}"
+    return f"; say it in {shown_path(file)}: profiles: {entry}"
 
 
 def _exists(path: list[str], backend: Backend[Any]) -> bool:

@@ -183,7 +183,7 @@ class _Draft:
         tree, failure = self._completed()
         spec, of_spec = self._spec(tree)
         options, of_options = self._options(tree)
-        demanded = list(required_problems(self.said, self.backend, self.others))
+        demanded = list(required_problems(self.said, self.backend, self.others, choice.name))
         told = {problem.path for problem in demanded}
         found = [p for p in (*of_spec, *of_options) if p.path not in told or not p.message.startswith("must be given")]
         known = {(problem.path, problem.origin) for problem in problems}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.system
@@ -325,6 +327,28 @@ def test_a_start_that_cannot_succeed_says_why():
         clusterhub.connect("local", workers=1, worker=SMALL, local=options) as cluster,
     ):
         cluster.wait(timeout=30)
+
+
+def test_a_first_script_ends_with_its_numbers_and_not_with_a_warning(caplog: pytest.LogCaptureFixture):
+    """Its results go with the cluster; Dask would warn that they will be recomputed elsewhere."""
+    options = {"dashboard": False, "processes": False}
+    with clusterhub.connect("local", workers=1, worker=SMALL, local=options) as cluster:
+        client = cluster.get_client()
+        held = client.map(str, range(3))
+        assert client.gather(held) == ["0", "1", "2"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_what_another_cluster_loses_meanwhile_is_still_told(caplog: pytest.LogCaptureFixture):
+    from clusterhub._dask.hosting import last_words
+
+    closing = SimpleNamespace(scheduler=SimpleNamespace(workers={"tcp://10.0.0.1:4001": object()}))
+    with last_words(closing):
+        for address in ("tcp://10.0.0.1:4001", "tcp://10.0.0.1:40012"):
+            logging.getLogger("distributed.scheduler").warning(
+                "Removing worker %r caused the cluster to lose already computed task(s)", address
+            )
+    assert [record.args for record in caplog.records] == [("tcp://10.0.0.1:40012",)]
 
 
 def test_a_plan_shows_the_names_of_variables_and_not_their_values():

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from clusterhub.errors import BackendUnavailable
+import clusterhub
+from clusterhub.errors import BackendUnavailable, ConfigError
 from clusterhub.profile import resolve
 from clusterhub.spec import ClusterSpec
 
@@ -117,6 +118,13 @@ def test_a_profile_cannot_be_used_on_another_host_and_says_where_it_can(machine:
         "can be used on hal-*; this is laptop.example.org",
     )
     assert resolve("hal-big", {}, anywhere=True).profile == "hal-big"
+
+
+def test_a_plan_for_another_host_can_be_read_here_and_nothing_be_started(machine: Any) -> None:
+    machine.user("profiles: {far: {backend: local, workers: 1, worker: {memory: 1 GiB}, hosts: [far-*]}}")
+    assert clusterhub.plan("far").profile == "far"
+    with pytest.raises(ConfigError, match=r"can be used on far-\*"):
+        clusterhub.connect("far")
 
 
 def test_hosts_match_the_short_name_and_the_full_one(machine: Any) -> None:

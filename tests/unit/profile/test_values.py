@@ -202,13 +202,19 @@ def test_an_option_that_must_be_given_is_asked_for(machine: Any) -> None:
     machine.user("profiles:\n  n:\n    backend: needy\n")
     assert str(machine.problem("n")).endswith("needy.account: must be given")
     machine.user("profiles:\n  n:\n    backend: needy\n    required: {needy.account: run whoami}\n")
-    assert str(machine.problem("n")) == "~/.clusterhub.yaml:4: needy.account: must be given: run whoami"
+    assert str(machine.problem("n")) == (
+        "~/.clusterhub.yaml:4: needy.account: must be given: run whoami;"
+        " say it in ~/.clusterhub.yaml: profiles: {n: {needy: {account: ...}}}"
+    )
 
 
 def test_what_a_site_requires_is_asked_for_with_its_hint(machine: Any) -> None:
     machine.site("profiles:\n  hal:\n    backend: pbs\n    required: {pbs.account: your project; run `myaccounts`}\n")
     problem = machine.problem("hal")
-    assert (problem.path, problem.message) == ("pbs.account", "must be given: your project; run `myaccounts`")
+    assert problem.path == "pbs.account"
+    assert problem.message == (
+        "must be given: your project; run `myaccounts`; say it in ~/.clusterhub.yaml: profiles: {hal: {pbs: {account: ...}}}"
+    )
     machine.user("profiles: {hal: {pbs: {account: ocean}}}")
     assert machine.resolve("hal").options.account == "ocean"
     assert machine.problem("hal", pbs={"account": ""}).path == "pbs.account"
