@@ -70,7 +70,9 @@ def run_simulator(path: Path, area_to_mass: float, altitude: int, part: int, run
     """Writes one file, of so many runs from one altitude. The same arguments write the same file, wherever and whenever."""
     rng = np.random.default_rng([SEED, round(area_to_mass * 1e6), altitude, part])
     days = lifetimes(area_to_mass, altitude, runs, years, rng)
-    pd.DataFrame({"altitude": altitude, "run": range(part * runs, (part + 1) * runs), "days": days}).to_csv(path, index=False)
+    pd.DataFrame({"altitude": altitude, "run": range(part * runs, (part + 1) * runs), "days": days}).to_csv(
+        path, index=False
+    )
 
 
 # --- Tasks
@@ -105,7 +107,9 @@ def by_altitude(written: list[Future], years: float) -> dd.DataFrame:
     All are whole numbers, so that their sums are the same in whatever order they are summed.
     """
     task = dask.delayed(read, pure=True)
-    empty = pd.DataFrame({"altitude": pd.Series(dtype="int64"), "run": pd.Series(dtype="int64"), "days": pd.Series(dtype="int64")})
+    empty = pd.DataFrame(
+        {"altitude": pd.Series(dtype="int64"), "run": pd.Series(dtype="int64"), "days": pd.Series(dtype="int64")}
+    )
     runs = dd.from_delayed([task(each) for each in written], meta=empty, verify_meta=False)
     runs = runs.assign(runs=1, in_time=(runs.days <= int(years * 365.25)).astype("int64"))
     # There are few altitudes: one table of them needs no shuffle among the workers.
@@ -215,11 +219,15 @@ def answer(tables: dict[tuple[float, int], pd.DataFrame], area_to_mass: float) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", type=int, default=12, help="how many kinds of satellites (%(default)s)")
-    parser.add_argument("--parts", type=int, default=8, help="files for each altitude in the first simulation (%(default)s)")
+    parser.add_argument(
+        "--parts", type=int, default=8, help="files for each altitude in the first simulation (%(default)s)"
+    )
     parser.add_argument("--closer", type=int, default=3, help="times as many in the second (%(default)s)")
     parser.add_argument("--runs", type=int, default=250, help="runs in each file (%(default)s)")
     parser.add_argument("--years", type=float, default=5.0, help="how long they may stay up (%(default)s)")
-    parser.add_argument("--coarse", type=int, default=50, metavar="KM", help="step of the first simulation (%(default)s)")
+    parser.add_argument(
+        "--coarse", type=int, default=50, metavar="KM", help="step of the first simulation (%(default)s)"
+    )
     parser.add_argument(
         "--store",
         metavar="URL",

@@ -165,7 +165,9 @@ def digest(*results: np.ndarray) -> str:
     return hashlib.sha256(b"".join(np.asarray(result, dtype="<i8").tobytes() for result in results)).hexdigest()[:16]
 
 
-def table(elements: list[tuple[str, str]], samples: int, nearest: np.ndarray, close: np.ndarray, within: np.ndarray) -> str:
+def table(
+    elements: list[tuple[str, str]], samples: int, nearest: np.ndarray, close: np.ndarray, within: np.ndarray
+) -> str:
     """The pairs that come closest most often."""
     names = [first[2:7] for first, _ in elements]
     pairs = [(one, other) for index, one in enumerate(names) for other in names[index + 1 :]]
@@ -180,7 +182,9 @@ def table(elements: list[tuple[str, str]], samples: int, nearest: np.ndarray, cl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=2000, help="how often all satellites are dispersed (%(default)s)")
+    parser.add_argument(
+        "--samples", type=int, default=2000, help="how often all satellites are dispersed (%(default)s)"
+    )
     parser.add_argument("--days", type=float, default=7.0, help="how long they are followed, up to 7 (%(default)s)")
     parser.add_argument("--batch", type=int, default=10, help="samples in one task (%(default)s)")
     asked = parser.parse_args()

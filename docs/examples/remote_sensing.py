@@ -100,10 +100,7 @@ def simulated(scenes: da.Array, naive: bool = False) -> da.Array:
 
     The naive way thinks "a blur is of an image, and a sum is over scenes", and puts all that into one chunk for each band.
     """
-    if naive:
-        tiles = scenes.rechunk((-1, 1, -1, -1))
-    else:
-        tiles = scenes.rechunk((1, 1, TILE, TILE))
+    tiles = scenes.rechunk((-1, 1, -1, -1) if naive else (1, 1, TILE, TILE))
     bands = [detected(tiles[:, band], BLUR[band]).sum(axis=0) for band in range(tiles.shape[1])]
     return da.stack(bands)
 
@@ -135,7 +132,9 @@ def main() -> None:
                 image = simulated(scenes, asked.naive).compute()
         except KilledWorker as error:
             chunk = format_bytes(scenes.nbytes // asked.bands)
-            sys.exit(f"✘ one chunk is {chunk}, and a worker has {format_bytes(min(limits))}: {str(error).splitlines()[0]}")
+            sys.exit(
+                f"✘ one chunk is {chunk}, and a worker has {format_bytes(min(limits))}: {str(error).splitlines()[0]}"
+            )
     print(f"in memory at one time: {format_bytes(max(size for _, size in memory.samples['all workers']))}")
     print(f"image of {image.shape[1]} × {image.shape[2]} pixels")
     for band, seen in enumerate(image):
