@@ -25,6 +25,7 @@ INVENTED = ("33333", "33334", "33335")  # by the set's authors, to try what SGP4
 STEP = 30.0  # seconds between two positions; what lies between is found as they pass one another
 CLOSE = 100_000  # metres
 NEVER = np.iinfo(np.int64).max  # one of the two could not be followed
+MU = 398_600.8  # km³/s², as WGS72 has it
 SEED = 2006
 
 # One standard deviation of what elements are wrong by after some days: 25 km along the orbit, 1 km across it.
@@ -89,7 +90,7 @@ def closest(orbits: list[Satrec], days: np.ndarray) -> np.ndarray:
     for one in range(len(orbits) - 1):
         for other in range(one + 1, len(orbits)):
             nearest = nearest_time(position[other] - position[one], velocity[other] - velocity[one], days)
-            distances.append(refined(orbits[one], orbits[other], nearest))
+            distances.append(refined(orbits[one], orbits[other], days, nearest))
     return np.array(distances, dtype=np.int64)
 
 
@@ -104,19 +105,29 @@ def nearest_time(apart: np.ndarray, relative: np.ndarray, days: np.ndarray) -> f
         passing = apart + relative * until[:, None]
         distance = np.nan_to_num(dot(passing, passing), nan=np.inf)
     best = int(np.argmin(distance))
-    return float(days[best] + np.nan_to_num(until[best]) / 86400)
+    return float(np.clip(days[best] + np.nan_to_num(until[best]) / 86400, days[0], days[-1]))
 
 
-def refined(one: Satrec, other: Satrec, day: float) -> int:
-    """Their distance at the approach near that day: twice the straight lines again, and from the orbits themselves."""
-    for look in range(3):
+def refined(one: Satrec, other: Satrec, days: np.ndarray, day: float) -> int:
+    """Their distance at the approach near that day: Newton's method, on the orbits themselves."""
+    distance = np.inf
+    for _ in range(4):
         (wrong, here, speed), (also, there, velocity) = one.sgp4(BEGIN, day), other.sgp4(BEGIN, day)
         if wrong or also:
             return int(NEVER)
         apart, relative = np.subtract(there, here), np.subtract(velocity, speed)
-        if look < 2:
-            day -= float(dot(apart, relative) / dot(relative, relative)) / 86400
-    return round(float(np.sqrt(dot(apart, apart))) * 1000)
+        distance = min(distance, float(np.sqrt(dot(apart, apart))))
+        slope = float(dot(apart, relative))
+        curvature = float(dot(relative, relative) + dot(apart, gravity(there) - gravity(here)))
+        if curvature <= 0:  # they only become nearer, or farther: the begin or the end was it
+            break
+        day = float(np.clip(day - slope / curvature / 86400, days[0], days[-1]))
+    return round(distance * 1000)
+
+
+def gravity(place: tuple[float, float, float]) -> np.ndarray:
+    """The Earth's, in km/s²."""
+    return -MU * np.asarray(place) / np.linalg.norm(place) ** 3
 
 
 def approaches(elements: list[tuple[str, str]], first: int, count: int, days: float) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 A line scanner delivers each scene in strips: some lines, over the whole width, in all bands. Each scene and band is blurred as
 the optics do, counted in the pixels of the detector, and all scenes are summed, as one does to see more than noise. The scenes
-are larger than the memory of all workers together; what is in memory at one time is a few tiles. Why that is so is in `simulated`,
-and `--naive` shows what happens otherwise.
+are larger than the memory of all workers together; what is in memory at one time is a scene or two. Why that is so is in
+`simulated`, and `--naive` shows what happens otherwise.
 """
 
 from __future__ import annotations
@@ -94,15 +94,21 @@ def detected(images: da.Array, sigma: float) -> da.Array:
 def simulated(scenes: da.Array, naive: bool = False) -> da.Array:
     """The image, band × line × column.
 
-    Tiles of one band of one scene, because a blur needs neighbours: strips of 64 lines would be computed nearly twice, as each
-    needs 24 lines of both its neighbours. Cutting strips into tiles needs the strips of one tile, and nothing of other scenes:
-    so a tile is made, blurred, counted and added to its sum before the next is begun, and then it is gone.
+    Cut into tiles of one band of one scene, because a blur needs neighbours: strips of 64 lines would be computed nearly twice, as
+    each needs 24 lines of both its neighbours. A tile is gone when it is counted: a 32nd of its size remains.
+
+    Then the pieces of a scene are put together, before scenes are summed. What shares strips is so finished together, and there
+    are a few scenes in memory at one time. If the sum were of tiles, Dask would end one tile of the sum before it begins the
+    next: with the strips of all scenes in memory, since they reach over the whole width and have all bands.
 
     The naive way thinks "a blur is of an image, and a sum is over scenes", and puts all that into one chunk for each band.
     """
     tiles = scenes.rechunk((-1, 1, -1, -1) if naive else (1, 1, TILE, TILE))
-    bands = [detected(tiles[:, band], BLUR[band]).sum(axis=0) for band in range(tiles.shape[1])]
-    return da.stack(bands)
+    bands = [detected(tiles[:, band], BLUR[band]) for band in range(tiles.shape[1])]
+    images = da.stack(bands, axis=1)
+    if not naive:
+        images = images.rechunk((1, -1, -1, -1))
+    return images.sum(axis=0, split_every=4)
 
 
 def digest(*results: np.ndarray) -> str:

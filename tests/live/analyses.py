@@ -41,7 +41,9 @@ class Analysis:
         """That of its result, from what it said or, of a notebook, wrote."""
         if self.is_notebook:
             cells = json.loads((folder / self.file).read_text())["cells"]
-            said = "".join(text for cell in cells for output in cell.get("outputs", ()) for text in output.get("text", ()))
+            said = "".join(
+                text for cell in cells for output in cell.get("outputs", ()) for text in output.get("text", ())
+            )
         found = re.findall(r"^digest ([0-9a-f]{16})$", said, re.MULTILINE)
         assert len(found) == 1, said
         return str(found[0])
@@ -94,11 +96,14 @@ ORBITS = Analysis("orbits", "orbits.py", ("--samples=40", "--days=1"), ("--sampl
 CAMPAIGN = Analysis(
     "campaign",
     "campaign.py",
-    ("--kinds=3", "--parts=2", "--runs=40", "--closer=1"),
+    ("--kinds=3", "--parts=1", "--closer=2", "--runs=40", "--coarse=100", "--years=3"),
     ("--kinds=4", "--parts=4", "--runs=100", "--closer=2"),
 )
 REMOTE_SENSING = Analysis(
-    "remote sensing", "remote_sensing.py", ("--scenes=4", "--bands=2", "--size=1024"), ("--scenes=8", "--bands=3", "--size=2048")
+    "remote sensing",
+    "remote_sensing.py",
+    ("--scenes=4", "--bands=2", "--size=1024"),
+    ("--scenes=8", "--bands=3", "--size=2048"),
 )
 CLIMATE = Analysis("climate", "climate.ipynb")
 ANALYSES = (ORBITS, CAMPAIGN, REMOTE_SENSING, CLIMATE)

@@ -137,7 +137,9 @@ class Local(Place):
 
     def kill(self, cluster: str, units: list[dict[str, Any]]) -> None:
         ports = {int(address.rpartition(":")[2]) for unit in units for address in unit["workers"]}
-        listening = {each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port in ports}
+        listening = {
+            each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port in ports
+        }
         for pid in listening - {None}:
             os.kill(pid, signal.SIGKILL)
 
@@ -161,7 +163,9 @@ class Slurm(Place):
             folder.chmod(0o755)
             place = cls(folder)
             place.lab = lab
-            place.environment |= {name: value for name, value in lab.environment.items() if name not in place.environment}
+            place.environment |= {
+                name: value for name, value in lab.environment.items() if name not in place.environment
+            }
             place.settle(job={"walltime": "20m"})
             yield place
 
@@ -269,7 +273,9 @@ class Kubernetes(Place):
         place = cls(folder)
         place.lab = lab
         try:
-            subprocess.run([kubernetes.COMMAND, "up"], env=environment, check=True, capture_output=True, timeout=PATIENCE)
+            subprocess.run(
+                [kubernetes.COMMAND, "up"], env=environment, check=True, capture_output=True, timeout=PATIENCE
+            )
             place.settle(
                 kubernetes={
                     "kubeconfig": str(lab / "user.kubeconfig"),
@@ -279,7 +285,9 @@ class Kubernetes(Place):
             )
             yield place
         finally:
-            subprocess.run([kubernetes.COMMAND, "down"], env=environment, check=False, capture_output=True, timeout=PATIENCE)
+            subprocess.run(
+                [kubernetes.COMMAND, "down"], env=environment, check=False, capture_output=True, timeout=PATIENCE
+            )
             shutil.rmtree(lab, ignore_errors=True)
 
     def kill(self, cluster: str, units: list[dict[str, Any]]) -> None:
