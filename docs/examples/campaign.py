@@ -88,7 +88,7 @@ def simulate(store: str | None, area_to_mass: float, altitude: int, part: int, r
 
 
 def stored(text: str, url: str) -> str:
-    """Writes the text to that URL at once, or not at all: a task may run twice, and somebody may read what its first run wrote."""
+    """Writes the text to that URL at once, or not at all: a task may run twice, and one may read what its first run wrote."""
     files, path = fsspec.url_to_fs(url)
     files.makedirs(path.rpartition("/")[0], exist_ok=True)
     files.pipe_file(unfinished := f"{path}.{uuid.uuid4().hex}", text.encode())
@@ -139,7 +139,7 @@ def last_in_time(table: pd.DataFrame) -> int | None:
 
 
 def closer_look(table: pd.DataFrame) -> range:
-    """The altitudes of the second simulation: between the last that is good, and the first that is not. Empty where all are one."""
+    """The altitudes of the second simulation: between the last that is good and the next. Empty where all or none are good."""
     good = last_in_time(table)
     if good is None or good == table.index.max():
         return range(0)

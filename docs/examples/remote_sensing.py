@@ -94,8 +94,8 @@ def detected(images: da.Array, sigma: float) -> da.Array:
 def simulated(scenes: da.Array, naive: bool = False) -> da.Array:
     """The image, band × line × column.
 
-    Cut into tiles of one band of one scene, because a blur needs neighbours: strips of 64 lines would be computed nearly twice, as
-    each needs 24 lines of both its neighbours. A tile is gone when it is counted: a 32nd of its size remains.
+    Cut into tiles of one band of one scene, because a blur needs neighbours: strips of 64 lines would be computed nearly twice,
+    as each needs 24 lines of both its neighbours. A tile is gone when it is counted: a 32nd of its size remains.
 
     Then the pieces of a scene are put together, before scenes are summed. What shares strips is so finished together, and there
     are a few scenes in memory at one time. If the sum were of tiles, Dask would end one tile of the sum before it begins the

@@ -26,6 +26,8 @@ class Analysis:
     """Arguments of a few seconds' work."""
     longer: tuple[str, ...] = ()
     """Arguments of so much work that workers can be killed in the midst of it."""
+    longest: tuple[str, ...] = ()
+    """Arguments of more work than four workers do in a minute."""
 
     @property
     def is_notebook(self) -> bool:
@@ -92,18 +94,24 @@ class Running:
         return self.analysis.digest(finished(self.program, self.argv), self.folder)
 
 
-ORBITS = Analysis("orbits", "orbits.py", ("--samples=40", "--days=1"), ("--samples=300", "--days=1", "--batch=5"))
+ORBITS = Analysis(
+    "orbits",
+    "orbits.py",
+    ("--samples=40", "--days=1"),
+    ("--samples=200", "--days=1", "--batch=5"),
+    ("--samples=800", "--days=5", "--batch=4"),
+)
 CAMPAIGN = Analysis(
     "campaign",
     "campaign.py",
     ("--kinds=3", "--parts=1", "--closer=2", "--runs=40", "--coarse=100", "--years=3"),
-    ("--kinds=4", "--parts=4", "--runs=100", "--closer=2"),
+    ("--kinds=4", "--parts=2", "--closer=2", "--runs=40", "--coarse=100"),
 )
 REMOTE_SENSING = Analysis(
     "remote sensing",
     "remote_sensing.py",
     ("--scenes=4", "--bands=2", "--size=1024"),
-    ("--scenes=8", "--bands=3", "--size=2048"),
+    ("--scenes=8", "--bands=2", "--size=2048"),
 )
 CLIMATE = Analysis("climate", "climate.ipynb")
 ANALYSES = (ORBITS, CAMPAIGN, REMOTE_SENSING, CLIMATE)

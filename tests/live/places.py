@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from labs.gateway.lab import Gateway
 from labs.pbs.lab import Lab as PbsLab
 
 TESTS = Path(__file__).parents[1]
+FONTS = f"{tempfile.gettempdir()}/clusterhub-matplotlib-{os.getuid()}"
+"""Where matplotlib writes down which fonts there are, which takes it long in a new home."""
 WORKER = {"cores": 1, "memory": "1 GiB"}
 PATIENCE = 600.0
 """Seconds that any one command may take. It is only there so that nothing hangs for ever."""
@@ -37,6 +40,8 @@ class Place(ABC):
     name: ClassVar[str]
     workers: ClassVar[int]
     """Of a cluster there. They differ from place to place: what is computed must not."""
+    takes_minutes_to_build: ClassVar[bool] = False
+    """Whether tests have it only where they are asked for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,6 +52,7 @@ class Place(ABC):
             "HOME": str(self.home),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(TESTS),
+            "MPLCONFIGDIR": FONTS,
         }
 
     def settle(self, **options: Any) -> None:
@@ -83,17 +89,44 @@ class Place(ABC):
         """What our command prints there. Raises Failed."""
         return self.run(*hub(*words))
 
-    def units(self, cluster: str) -> list[dict[str, Any]]:
+    @contextmanager
+    def cluster(self, name: str, *words: str) -> Iterator[str]:
+        """A cluster of that name with all its workers, which ends with the context."""
+        self.clusterhub("up", "place", "--name", name, "--workers", str(self.workers), "--wait", *words)
+        try:
+            yield name
+        finally:
+            self.clusterhub("down", name)
+
+    def connected(self, cluster: str) -> list[dict[str, Any]]:
         """What its backend launched for a cluster, and has connected."""
         told = json.loads(self.clusterhub("status", cluster, "--json"))
         return [unit for unit in told["units"] if unit["state"] == "connected"]
 
-    def kill_half(self, cluster: str) -> list[str]:
-        """Kill half of what a cluster's workers are there, without a warning to them; returns the names."""
-        units = self.units(cluster)
-        doomed = units[: (len(units) + 1) // 2]
-        self.kill(cluster, doomed)
-        return [unit["name"] for unit in doomed]
+    @contextmanager
+    def awaiting(self, cluster: str, count: int) -> Iterator[Callable[[], str]]:
+        """Watches from now on; the call returns once the cluster has computed so many tasks. Raises Failed."""
+        argv = (sys.executable, "-m", "live.awaited", cluster, str(count))
+        watch = self.start(*argv)
+        assert watch.stdout is not None
+        try:
+            if not watch.stdout.readline():
+                finished(watch, argv)
+            yield lambda: finished(watch, argv)
+        finally:
+            if watch.poll() is None:
+                watch.kill()
+                watch.communicate()
+
+    def until_replaced(self, cluster: str, killed: list[dict[str, Any]]) -> None:
+        """Return once there are as many workers as were asked for, none of them at the address of those. Raises Failed."""
+        gone = {address for unit in killed for address in unit["workers"]}
+
+        def whole() -> bool:
+            addresses = {address for unit in self.connected(cluster) for address in unit["workers"]}
+            return len(addresses) == self.workers and not addresses & gone
+
+        until(whole, f"{self.workers} workers on {self.name}, after {len(killed)} were killed")
 
     @abstractmethod
     def kill(self, cluster: str, units: list[dict[str, Any]]) -> None:
@@ -149,6 +182,7 @@ class Slurm(Place):
 
     name = "slurm"
     workers = 4
+    shortest_walltime = "1m"
 
     lab: slurm.Lab
 
@@ -175,16 +209,13 @@ class Slurm(Place):
     def kill(self, cluster: str, units: list[dict[str, Any]]) -> None:
         self.run("scancel", "--signal=KILL", "--full", *(unit["name"] for unit in units))
 
-    def submitted(self) -> int:
-        """How many jobs there ever were."""
-        return len(self.run("squeue", "--noheader", "--array", "--states=all", "--format=%i").split())
-
 
 class Pbs(Place):
     """The stand-in for PBS, whose jobs are processes of this machine."""
 
     name = "pbs"
     workers = 3
+    shortest_walltime = "45s"
 
     lab: PbsLab
 
@@ -258,6 +289,7 @@ class Kubernetes(Place):
 
     name = "kubernetes"
     workers = 4
+    takes_minutes_to_build = True
 
     lab: Path
 
@@ -299,7 +331,7 @@ class Kubernetes(Place):
 PLACES: tuple[type[Place], ...] = (Local, Pbs, Slurm, OnGateway, Kubernetes)
 
 
-def until(holds: Any, what: str, patience: float = PATIENCE) -> None:
+def until(holds: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Return once ``holds()``. Raises Failed, naming ``what``, when it does not in time."""
     deadline = time.monotonic() + patience
     while not holds():
