@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MARK    = $(VENV)/.installed-$(1)
 
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs portability bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make docs    run the code blocks of the documentation, and build the site"
 	@echo "make bench   compare with the native managers"
+	@echo "make portability   run docs/examples on every system that can be had here, and compare their results"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clusterhub needs Python 3.11 or newer; say make PYTHON=python3.12 ..."; exit 1; }
@@ -55,6 +56,9 @@ docs: $(call MARK,docs)
 	$(BIN)/python -m pytest tests/docs
 	$(BIN)/python -m sphinx -E -b html -q -W --keep-going docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+portability: $(call MARK,check)
+	PYTHONPATH=tests $(BIN)/python -m live.portability
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"

@@ -38,8 +38,11 @@ HOLDS = (
     "netcdf4",
     "iris-sample-data",
     "cryptography",
+    "pyarrow",
+    "scipy",
+    "sgp4",
 )
-"""What a Dask image has, and what the demo reads; those of them that are installed here."""
+"""What a Dask image has, and what the demo and docs/examples read and call; those of them that are installed here."""
 COMMANDS = [  # the shell's, and what people and liveness probes call
     *(
         "sh",
