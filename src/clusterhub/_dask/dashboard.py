@@ -12,6 +12,8 @@ import os
 import re
 import secrets
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 TEMPLATE = "{scheme}://{host}:{port}/status"
 """The default of ``distributed.dashboard.link``."""
 PAGE = "/status"
+LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def secret_prefix() -> str:
@@ -113,13 +116,33 @@ def link(template_host: str, port: int, prefix: str) -> str:
 def relinked(plain: str) -> str:
     """The link for a dashboard whose plain link somebody has written down, as it opens from here.
 
-    What is no plain link with a secret path comes back as it is.
+    What is no plain link with a secret path, nor one to this machine's loopback, comes back as it is.
     """
-    found = re.fullmatch(r"(https?)://(\[[^]/]+\]|[^:/]+):(\d+)/([^/]+)/status", plain)
+    found = re.fullmatch(r"(https?)://(\[[^]/]+\]|[^:/]+):(\d+)(?:/([^/]+))?/status", plain)
     if found is None:
         return plain
-    scheme, host, port, prefix = found.groups()
+    scheme, host, port, prefix = found.groups("")
+    if not prefix and host not in LOOPBACKS:  # Dask's own, of a manager that knows better than we where it is
+        return plain
     return _link(scheme, host.strip("[]"), int(port), prefix)
+
+
+@contextmanager
+def linked_through(server: str) -> Iterator[None]:
+    """Within it links lead through the Jupyter server whose base URL is ``server``, which has to have jupyter-server-proxy.
+
+    A configured link that does so already is left as it is. Not to be held across an ``await``: it holds for the process.
+    """
+    import dask
+
+    proxy = server.rstrip("/") + "/proxy/"
+    configured = str(dask.config.get("distributed.dashboard.link", None) or "")
+    if proxy in _filled(configured, scheme="", host="", port=0):
+        yield
+        return
+    escaped = proxy.replace("{", "{{").replace("}", "}}")
+    with dask.config.set({"distributed.dashboard.link": escaped + "{port}" + PAGE}):
+        yield
 
 
 def tunnel(host: str, port: int, user: str | None = None) -> str:
@@ -135,7 +158,7 @@ def _scheme() -> str:
 
 
 def _plain(scheme: str, host: str, port: int, prefix: str) -> str:
-    return f"{scheme}://{_bracketed(host)}:{port}/{prefix}{PAGE}"
+    return f"{scheme}://{_bracketed(host)}:{port}{_path(prefix)}{PAGE}"
 
 
 def _bracketed(host: str) -> str:
@@ -143,15 +166,25 @@ def _bracketed(host: str) -> str:
 
 
 def _link(scheme: str, host: str, port: int, prefix: str) -> str:
-    try:
-        # As in distributed.utils.format_dashboard_link, which formats without the secret path.
-        written = _template().format(**os.environ | {"scheme": scheme, "host": _bracketed(host), "port": port})
-    except (LookupError, ValueError, AttributeError):
+    written = _filled(_template(), scheme=scheme, host=_bracketed(host), port=port)
+    if not written:
         return _plain(scheme, host, port, prefix)
     before, page, after = written.rpartition(PAGE)
     if not page:
-        return f"{written.rstrip('/')}/{prefix}{PAGE}"
-    return f"{before}/{prefix}{page}{after}"
+        return f"{written.rstrip('/')}{_path(prefix)}{PAGE}"
+    return f"{before}{_path(prefix)}{page}{after}"
+
+
+def _filled(template: str, **fields: Any) -> str:
+    """As distributed.utils.format_dashboard_link, which formats without the secret path; empty where it cannot be filled."""
+    try:
+        return template.format(**os.environ | fields)
+    except (LookupError, ValueError, AttributeError):
+        return ""
+
+
+def _path(prefix: str) -> str:
+    return f"/{prefix}" if prefix else ""
 
 
 def _template() -> str:

@@ -17,7 +17,7 @@ from tornado.iostream import IOStream
 from tornado.websocket import websocket_connect
 
 from clusterhub._dask import dashboard
-from clusterhub._dask.dashboard import guard, guarded, link, plain_link, relinked, secret_prefix, tunnel
+from clusterhub._dask.dashboard import guard, guarded, link, linked_through, plain_link, relinked, secret_prefix, tunnel
 
 PREFIX = "s3cret-Path_of-128-bits"
 
@@ -280,6 +280,23 @@ def test_a_link_that_was_written_down_elsewhere_opens_from_here():
     with template("{scheme}://{host}.site:{port}/status"):
         assert relinked("https://hal:8787/p/status") == "https://hal.site:8787/p/status"
         assert relinked("http://[::1]:8787/p/status") == "http://[::1].site:8787/p/status"
+
+
+@pytest.mark.usefixtures("jupyterhub")
+def test_a_dashboard_of_this_machine_without_a_secret_path_opens_through_the_users_server_too():
+    assert relinked("http://127.0.0.1:8787/status") == "/user/ada/big/proxy/8787/status"
+
+
+@pytest.mark.usefixtures("plain_surroundings")
+def test_a_jupyter_server_can_be_asked_to_relay_every_link():
+    written = "http://127.0.0.1:8787/p/status"
+    with linked_through("/lab2/"):
+        assert relinked(written) == "/lab2/proxy/8787/p/status"
+    assert relinked(written) == written
+    with template("https://site/lab2/proxy/{port}/status"), linked_through("/lab2/"):
+        assert relinked(written) == "https://site/lab2/proxy/8787/p/status"
+    with template("https://site/{host}/{port}/status"), linked_through("/{odd}/"):
+        assert relinked(written) == "/{odd}/proxy/8787/p/status"
 
 
 @pytest.mark.usefixtures("jupyterhub")
