@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .report import Report
 
-_COLOURS = {"green": "#2e9e5b", "yellow": "#c98a00", "red": "#d13c3c"}
+COLOURS = {"green": "#2e9e5b", "yellow": "#c98a00", "red": "#d13c3c"}
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
 
@@ -22,6 +22,7 @@ def page(report: Report, note: str = "") -> str:
         _bar(report.connected, max(report.asked, report.connected), note),
         _table(report) if report.units else "",
         f"<div>{escape(report.unlisted)}</div>" if report.unlisted else "",
+        *(f"<div>{escape(remark)}</div>" for remark in report.remarks),
         f'<pre style="margin:6px 0">{escape(report.failure_text)}</pre>' if report.failure else "",
         _dashboard(report.dashboard_link),
     ]
@@ -30,7 +31,7 @@ def page(report: Report, note: str = "") -> str:
 
 def _bar(done: int, total: int, note: str) -> str:
     share = 100 * done // total if total else 0
-    inner = f'<div style="width:{share}%;height:100%;border-radius:4px;background:{_COLOURS["green"]}"></div>'
+    inner = f'<div style="width:{share}%;height:100%;border-radius:4px;background:{COLOURS["green"]}"></div>'
     track = "display:inline-block;width:240px;height:8px;background:rgba(128,128,128,.3);border-radius:4px"
     text = f' <span style="opacity:.7">{escape(note)}</span>' if note else ""
     label = f'role="progressbar" aria-valuemin="0" aria-valuenow="{done}" aria-valuemax="{total}"'
@@ -44,7 +45,7 @@ def _table(report: Report) -> str:
     heads = "".join(f'<th style="{_CELL}">{escape(column.head.lower())}</th>' for column in table.columns)
     rows = []
     for row, state in zip(table.rows, table.states, strict=True):
-        colour = _COLOURS.get(STYLES.get(state, ""), "inherit")
+        colour = COLOURS.get(STYLES.get(state, ""), "inherit")
         cells = [
             f'<td style="{_CELL}{f";color:{colour}" if index == table.marked else ""}">{escape(cell)}</td>'
             for index, cell in enumerate(row)
