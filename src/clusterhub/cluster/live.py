@@ -29,6 +29,8 @@ class Live:
         self._cluster = weakref.ref(cluster)
         self._loop = cluster._starting.get_loop()
         self._task: asyncio.Task[Any] | None = None
+        self._away = False
+        """Whether the cluster did not answer the last time."""
         self.panel = Panel(self._scale, self._adapt)
         cluster._on_closed.append(self._closed)
         self._submit(self._follow())
@@ -46,16 +48,23 @@ class Live:
                 await asyncio.sleep(REFRESH)
         except Exception as error:
             logger.warning("clusterhub: a panel cannot be kept true any more", exc_info=True)
-            self.panel.end(f"not kept up to date any more: {error!r}; show the cluster again, or cluster.report()")
+            self.panel.end(f"not kept up to date any more: {error!r}; show the cluster again for a new one")
+            if (cluster := self._cluster()) is not None:
+                cluster._live = None
 
     async def _look(self, cluster: AsyncCluster) -> None:
         try:
             self.panel.show(await cluster.report())
         except ClusterGone as gone:
+            self._away = True
             if gone.final:
                 self.panel.end(str(gone))
             else:
                 self.panel.say(str(gone))
+        else:
+            if self._away:
+                self._away = False
+                self.panel.say("")
 
     def _scale(self, n: int) -> None:
         self._order(lambda cluster: cluster.scale(n))
