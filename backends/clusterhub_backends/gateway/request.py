@@ -100,7 +100,9 @@ class Wishes:
             raise NotOffered(f"it has no option for that (it has {_names(offers)}); gateway.map can name one")
         converted = _CONVERT[wish](offer, value, unit)
         if offer.name in sent and sent[offer.name] != converted:
-            raise NotOffered(self._contradiction(offer.name, sent[offer.name]))
+            if not _agree(sent[offer.name], value):
+                raise NotOffered(self._contradiction(offer.name, sent[offer.name]))
+            converted = {**sent[offer.name], **value}
         sent[offer.name] = converted
 
     def _contradiction(self, option: str, value: Any) -> str:
@@ -138,13 +140,21 @@ class Wishes:
             if mapped.option is None:
                 continue  # refused when the gateway is asked
             offer = Offer(mapped.option, "", "", {"environment.variables": "mapping"}.get(wish, "float"))
-            shown[mapped.option] = value if wish == "gateway.image" else _CONVERT[wish](offer, value, mapped.unit)
+            converted = value if wish == "gateway.image" else _CONVERT[wish](offer, value, mapped.unit)
+            own = shown.get(mapped.option)
+            shown[mapped.option] = {**own, **converted} if isinstance(own, Mapping) else converted
         return {name: without_secrets(name, value) for name, value in shown.items()}
 
 
 def _environment(offer: Offer, value: Any, unit: str | None) -> Any:
     default = offer.default if isinstance(offer.default, Mapping) else {}
     return offer.checked({**default, **value})
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether both are tables that say the same, or say something of different keys."""
+    tables = isinstance(one, Mapping) and isinstance(other, Mapping)
+    return tables and all(one[key] == other[key] for key in one.keys() & other.keys())
 
 
 _CONVERT: Mapping[Wish, Callable[[Offer, Any, str | None], Any]] = {

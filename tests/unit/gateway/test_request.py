@@ -150,8 +150,15 @@ def test_an_own_option_that_contradicts_our_word_is_refused():
     assert reasons == {"worker.memory": "gateway.options.worker_memory = 4 says otherwise; take one of them back"}
 
 
+def test_variables_of_both_go_together_where_they_say_nothing_of_one_another():
+    said = {"environment": {"variables": {"A": "1"}}, "gateway": {"options": {"environment": {"B": "2"}}}}
+    assert request(**said, **NOTHING) == {"environment": {"A": "1", "B": "2"}}
+    assert wishes(**said, **NOTHING).preview()["environment"] == {"A": "1", "B": "2"}
+
+
 def test_a_contradiction_tells_no_secret():
-    said = {"environment": {"variables": {"A": "1"}}, "gateway": {"options": {"environment": {"API_TOKEN": SECRET}}}}
+    own = {"environment": {"A": "2", "API_TOKEN": SECRET}}
+    said = {"environment": {"variables": {"A": "1"}}, "gateway": {"options": own}}
     (reason,) = refusals(**said).values()
     assert "API_TOKEN" in reason
     assert SECRET not in reason
