@@ -8,6 +8,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from .relay import through_jupyter
+
 if TYPE_CHECKING:
     from .report import Report
 
@@ -58,6 +60,12 @@ def _dashboard(link: str) -> str:
     if not link:
         return ""
     # Only what a browser opens as a page becomes a link: a template gone wrong must not become a "javascript:".
-    if link.startswith(("http://", "https://", "/")):
-        return f'<div>dashboard <a href="{escape(link)}" target="_blank" rel="noopener">{escape(link)}</a></div>'
-    return f"<div>dashboard {escape(link)}</div>"
+    if not link.startswith(("http://", "https://", "/")):
+        return f"<div>dashboard {escape(link)}</div>"
+    relayed = through_jupyter(link)
+    also = f" &nbsp; {_anchor(relayed, 'through Jupyter')}" if relayed else ""
+    return f"<div>dashboard {_anchor(link, link)}{also}</div>"
+
+
+def _anchor(link: str, text: str) -> str:
+    return f'<a href="{escape(link)}" target="_blank" rel="noopener">{escape(text)}</a>'
