@@ -117,9 +117,8 @@ class Notebook:
         self._idle()
 
     def _idle(self) -> None:
-        expect(self.panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
-            "data-status", "idle", timeout=LONG
-        )
+        # Before its kernel is there, the notebook would ask which one to take.
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=LONG)
 
     def cell(self, number: int) -> Locator:
         """The cell of that number, from 0."""
@@ -133,19 +132,19 @@ class Notebook:
         """``[*]:`` while the cell runs, ``[3]:`` afterwards."""
         return self.cell(number).locator(".jp-InputArea-prompt")
 
-    def menu(self, *path: str) -> None:
-        """Choose from the menu bar."""
-        self.page.get_by_role("menuitem", name=path[0], exact=True).first.click()
-        self.page.locator(".lm-Menu").get_by_role("menuitem", name=path[1]).click()
+    def menu(self, title: str, command: str) -> None:
+        """Choose the entry of that command from that menu."""
+        self.page.locator(".lm-MenuBar").get_by_role("menuitem", name=title, exact=True).click()
+        self.page.locator(f".lm-Menu [data-command='{command}']").click()
 
     def run_all(self) -> None:
         """Run every cell, and return when the last one is done."""
-        self.menu("Run", "Run All Cells")
+        self.menu("Run", "runmenu:run-all")
         self.done()
 
     def restart_and_run_all(self) -> None:
         """Restart the kernel and run every cell, and return when the last one is done."""
-        self.menu("Kernel", "Restart Kernel and Run All Cells…")
+        self.menu("Run", "runmenu:restart-and-run-all")
         self.page.get_by_role("button", name="Confirm Kernel Restart").or_(
             self.page.locator(".jp-Dialog").get_by_role("button", name="Restart")
         ).first.click()
@@ -159,5 +158,7 @@ class Notebook:
 
     def run(self, number: int) -> None:
         """Start one cell, and return at once."""
-        self.cell(number).locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
+        self.prompt(number).click()
+        expect(self.cell(number)).to_have_class(re.compile(r"\bjp-mod-active\b"))
+        # Not by the keyboard: a notebook that has just been opened still moves the focus around.
+        self.menu("Run", "runmenu:run")
