@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 _OURS = ("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_")
-_KEPT = {  # where a real system is
-    *("CLUSTERHUB_LIVE", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLURM_CONF"),
+_KEPT = {  # where a real system is, and where pictures go
+    *("CLUSTERHUB_LIVE", "CLUSTERHUB_SCREENSHOTS", "CLUSTERHUB_ON_SLURM", "CLUSTERHUB_SLURM_LAB", "SLURM_CONF"),
     *("CLUSTERHUB_KUBECONFIG", "CLUSTERHUB_KUBECONFIG_ADMIN", "CLUSTERHUB_KUBERNETES_LAB", "CLUSTERHUB_LAB_CACHE"),
 }
 

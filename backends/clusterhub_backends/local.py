@@ -167,7 +167,7 @@ def _cluster(plan: Plan[LocalOptions]) -> LocalCluster:
         "interface": spec.network.interface if exposed else None,
         "dashboard_address": _dashboard_address() if options.dashboard else "127.0.0.1:0",
         # Without a dashboard the scheduler still serves its metrics: not on the port that others' dashboards want.
-        "scheduler_kwargs": {"dashboard": options.dashboard, "http_prefix": plan.dashboard_prefix or "/"},
+        "scheduler_kwargs": {"dashboard": options.dashboard},
     }
     if spec.storage.scratch:
         arguments["local_directory"] = _expanded(spec.storage.scratch)

@@ -37,9 +37,9 @@ __all__ = [
 
 
 def scheduler_class(plan: Plan[Any]) -> type[Scheduler]:
-    """The class of the scheduler to start for ``plan``, with ``plan.dashboard_prefix`` as its ``http_prefix``.
+    """The class of the scheduler to start for ``plan``.
 
-    Where the plan has such a prefix, it answers HTTP to nobody who does not know it, from its first moment on.
+    Where that has a ``dashboard_prefix``, it answers HTTP to nobody who does not know it, from its first moment on.
     """
     from clusterhub._dask.hosting import scheduler_class
 

@@ -202,7 +202,7 @@ class BatchDeployment:
         deadline = time.monotonic() + DRAW_AFTER
         while not self._loop.any_came and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
-        await dashboard.serve(self.scheduler, self._plan.dashboard_prefix)
+        await dashboard.serve(self.scheduler)
 
     async def _watch_its_end(self) -> None:
         lifecycle = self._plan.spec.lifecycle
@@ -252,7 +252,6 @@ async def _scheduler(plan: Plan[Any]) -> Scheduler:
         security=plan.tls.security() if plan.tls is not None else None,
         dashboard=False,
         dashboard_address="127.0.0.1:0",
-        http_prefix=plan.dashboard_prefix or "/",
     )
     try:
         await scheduler.start()

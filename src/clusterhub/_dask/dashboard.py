@@ -1,9 +1,10 @@
 """A dashboard that only who knows its link can open, and the links to it.
 
 Dask's dashboard asks nobody who they are, shows code, logs and call stacks, and listens where every user of a login node
-can reach it. So all of it is served below a secret path, as Jupyter does with its token. ``http_prefix`` alone does not keep
-the secret: ``/sitemap.json`` lists every route, and ``/`` redirects to the prefix (``RoutingApplication`` in
-distributed/http/routing.py, ``connect`` in distributed/dashboard/scheduler.py, 2026.8).
+can reach it. So all of it is served below a secret path, as Jupyter does with its token. It is no ``http_prefix``: that does not
+keep the secret, since ``/sitemap.json`` lists every route and ``/`` redirects to the prefix (``RoutingApplication`` in
+distributed/http/routing.py, ``connect`` in distributed/dashboard/scheduler.py, 2026.8), and with one Bokeh loads its scripts by
+absolute paths, which lead past a relay such as jupyter-server-proxy (``BokehTornado.resources``, 3.9).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import re
 import secrets
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 TEMPLATE = "{scheme}://{host}:{port}/status"
 """The default of ``distributed.dashboard.link``."""
 PAGE = "/status"
+LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def secret_prefix() -> str:
@@ -28,33 +32,31 @@ def secret_prefix() -> str:
     return secrets.token_urlsafe(16)
 
 
-class _Knows:
-    """Matches a request whose path begins with ``/<prefix>/``, letter by letter: nothing is decoded or normalised."""
-
-    def __init__(self, prefix: str) -> None:
-        self._start = f"/{prefix}/".encode()
-
-    def match(self, request: Any) -> dict[str, Any] | None:
-        """Parameters for the handler, of which there are none; None where the path is another."""
-        # Tornado reads a path as latin-1; utf-8 takes all of that. The time of the comparison tells nothing of the secret.
-        start = request.path[: len(self._start)].encode()
-        return {} if secrets.compare_digest(start, self._start) else None
-
-
 def guard(scheduler: Scheduler, prefix: str) -> None:
     """From now on ``scheduler`` answers a bare 404 to whatever does not begin with ``/<prefix>/``, websockets included.
 
-    Below it stands all that was started with ``http_prefix=prefix``; without that, nothing can be reached any more.
-    The HTTP server listens from the scheduler's constructor on, and until the guard stands it tells the prefix to whoever
-    asks: call it before the event loop runs again, or use :func:`guarded`. Idempotent.
+    Below it stands all that the scheduler serves, whose pages link to one another and to what they load by relative paths.
+    The HTTP server listens from the scheduler's constructor on, and until the guard stands it answers whoever asks: call it
+    before the event loop runs again, or use :func:`guarded`. Idempotent.
     """
-    from tornado.routing import Rule, RuleRouter
+    from tornado.routing import Router
+
+    class Below(Router):  # type: ignore[misc]  # tornado is taken for unannotated
+        """Hands a request for ``/<prefix>/x`` on as one for ``/x``; letter by letter: nothing is decoded or normalised."""
+
+        def find_handler(self, request: Any, **options: Any) -> Any:
+            # Tornado reads a path as latin-1; utf-8 takes all of that. The time of the comparison tells nothing of the secret.
+            if not secrets.compare_digest(request.path[: len(start)].encode(), start.encode()):
+                return None
+            request.path, request.uri = request.path[len(start) - 1 :], request.uri[len(start) - 1 :]
+            return scheduler.http_application.find_handler(request, **options)
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
         raise ValueError(f"{prefix!r} is no secret path; secret_prefix() makes one")
     # In front of the application, since its own routes cannot be taken back. The server asks this for every request, also
     # on connections that are open already; a router that finds no handler answers with an empty 404.
-    scheduler.http_server.request_callback = RuleRouter([Rule(_Knows(prefix), scheduler.http_application)])
+    start = f"/{prefix}/"
+    scheduler.http_server.request_callback = Below()
 
 
 def guarded(prefix: str) -> type[Scheduler]:
@@ -67,9 +69,6 @@ def guarded(prefix: str) -> type[Scheduler]:
 
     class Scheduler(Plain):  # type: ignore[misc]  # distributed carries no annotations
         # Its name is Dask's own: it is part of what a scheduler says of itself.
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **(options | {"http_prefix": prefix}))
-
         def start_http_server(self, *args: Any, **options: Any) -> None:
             super().start_http_server(*args, **options)
             guard(self, prefix)
@@ -82,17 +81,17 @@ def can_be_served() -> bool:
     return find_spec("bokeh") is not None
 
 
-async def serve(scheduler: Scheduler, prefix: str) -> None:
+async def serve(scheduler: Scheduler) -> None:
     """Serve the dashboard of a scheduler that was started without one: drawing it takes a third of a second to import.
 
-    Below ``prefix`` where it is not empty, which the scheduler was started with. As ``Scheduler.__init__`` does it.
+    As ``Scheduler.__init__`` does it; below the secret path of a guarded one, as all else.
     """
     import asyncio
     from importlib import import_module
 
     # In a thread: the scheduler has workers to greet meanwhile.
     dashboard = await asyncio.to_thread(import_module, "distributed.dashboard.scheduler")
-    dashboard.connect(scheduler.http_application, scheduler.http_server, scheduler, prefix=prefix or "/")
+    dashboard.connect(scheduler.http_application, scheduler.http_server, scheduler, prefix="/")
 
 
 def plain_link(host: str, port: int, prefix: str) -> str:
@@ -113,13 +112,33 @@ def link(template_host: str, port: int, prefix: str) -> str:
 def relinked(plain: str) -> str:
     """The link for a dashboard whose plain link somebody has written down, as it opens from here.
 
-    What is no plain link with a secret path comes back as it is.
+    What is no plain link with a secret path, nor one to this machine's loopback, comes back as it is.
     """
-    found = re.fullmatch(r"(https?)://(\[[^]/]+\]|[^:/]+):(\d+)/([^/]+)/status", plain)
+    found = re.fullmatch(r"(https?)://(\[[^]/]+\]|[^:/]+):(\d+)(?:/([^/]+))?/status", plain)
     if found is None:
         return plain
-    scheme, host, port, prefix = found.groups()
+    scheme, host, port, prefix = found.groups("")
+    if not prefix and host not in LOOPBACKS:  # Dask's own, of a manager that knows better than we where it is
+        return plain
     return _link(scheme, host.strip("[]"), int(port), prefix)
+
+
+@contextmanager
+def linked_through(server: str) -> Iterator[None]:
+    """Within it links lead through the Jupyter server whose base URL is ``server``, which has to have jupyter-server-proxy.
+
+    A configured link that does so already is left as it is. Not to be held across an ``await``: it holds for the process.
+    """
+    import dask
+
+    proxy = server.rstrip("/") + "/proxy/"
+    configured = str(dask.config.get("distributed.dashboard.link", None) or "")
+    if proxy in _filled(configured, scheme="", host="", port=0):
+        yield
+        return
+    escaped = proxy.replace("{", "{{").replace("}", "}}")
+    with dask.config.set({"distributed.dashboard.link": escaped + "{port}" + PAGE}):
+        yield
 
 
 def tunnel(host: str, port: int, user: str | None = None) -> str:
@@ -135,7 +154,7 @@ def _scheme() -> str:
 
 
 def _plain(scheme: str, host: str, port: int, prefix: str) -> str:
-    return f"{scheme}://{_bracketed(host)}:{port}/{prefix}{PAGE}"
+    return f"{scheme}://{_bracketed(host)}:{port}{_path(prefix)}{PAGE}"
 
 
 def _bracketed(host: str) -> str:
@@ -143,15 +162,25 @@ def _bracketed(host: str) -> str:
 
 
 def _link(scheme: str, host: str, port: int, prefix: str) -> str:
-    try:
-        # As in distributed.utils.format_dashboard_link, which formats without the secret path.
-        written = _template().format(**os.environ | {"scheme": scheme, "host": _bracketed(host), "port": port})
-    except (LookupError, ValueError, AttributeError):
+    written = _filled(_template(), scheme=scheme, host=_bracketed(host), port=port)
+    if not written:
         return _plain(scheme, host, port, prefix)
     before, page, after = written.rpartition(PAGE)
     if not page:
-        return f"{written.rstrip('/')}/{prefix}{PAGE}"
-    return f"{before}/{prefix}{page}{after}"
+        return f"{written.rstrip('/')}{_path(prefix)}{PAGE}"
+    return f"{before}{_path(prefix)}{page}{after}"
+
+
+def _filled(template: str, **fields: Any) -> str:
+    """As distributed.utils.format_dashboard_link, which formats without the secret path; empty where it cannot be filled."""
+    try:
+        return template.format(**os.environ | fields)
+    except (LookupError, ValueError, AttributeError):
+        return ""
+
+
+def _path(prefix: str) -> str:
+    return f"/{prefix}" if prefix else ""
 
 
 def _template() -> str:

@@ -72,7 +72,7 @@ class Plan(Frozen, Generic[O]):
     tls: TlsFiles | None = None
     """The keys to use, where the hub has made some: the backend uses these and makes none of its own."""
     dashboard_prefix: str = Field(default="", repr=False)
-    """Where not empty: the secret path below which the scheduler serves its dashboard, as its ``http_prefix``."""
+    """Where not empty: the secret path below which the scheduler serves its dashboard; see ``parts.scheduler_class``."""
 
 
 class Ref(Frozen):

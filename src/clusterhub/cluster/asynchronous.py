@@ -26,6 +26,8 @@ from clusterhub.spec import Workers
 if TYPE_CHECKING:
     from distributed import Client, Security
 
+    from clusterhub.cluster.live import Live
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class AsyncCluster:
         self._background: set[asyncio.Task[Any]] = set()
         self._last_report: Report | None = None
         self._on_closed: list[Callable[[], None]] = []
+        self._live: Live | None = None
 
     # Life
 
@@ -486,3 +489,8 @@ class AsyncCluster:
 
             return f"<code>{escape(repr(self))}</code>"
         return self._last_report._repr_html_()
+
+    def _repr_mimebundle_(self, **wanted: Any) -> dict[str, Any]:
+        from clusterhub.cluster.live import bundle
+
+        return bundle(self)

@@ -8,6 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -271,7 +272,13 @@ class Cluster:
         if self.status is Status.running and not self._thread.here:
             with contextlib.suppress(ClusterGone):
                 return self.report()._repr_html_()
-        return self._inner._repr_html_()
+        return f"<code>{escape(repr(self))}</code>"
+
+    def _repr_mimebundle_(self, **wanted: Any) -> dict[str, Any]:
+        """What is drawn instead where there are widgets: the same, kept true, with what scales the cluster."""
+        from clusterhub.cluster.live import bundle
+
+        return bundle(self._inner)
 
 
 class Done:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from .relay import through_jupyter
+
 if TYPE_CHECKING:
     from .report import Report
 
-_COLOURS = {"green": "#2e9e5b", "yellow": "#c98a00", "red": "#d13c3c"}
+COLOURS = {"green": "#2e9e5b", "yellow": "#c98a00", "red": "#d13c3c"}
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
 
@@ -22,6 +24,7 @@ def page(report: Report, note: str = "") -> str:
         _bar(report.connected, max(report.asked, report.connected), note),
         _table(report) if report.units else "",
         f"<div>{escape(report.unlisted)}</div>" if report.unlisted else "",
+        *(f"<div>{escape(remark)}</div>" for remark in report.remarks),
         f'<pre style="margin:6px 0">{escape(report.failure_text)}</pre>' if report.failure else "",
         _dashboard(report.dashboard_link),
     ]
@@ -30,7 +33,7 @@ def page(report: Report, note: str = "") -> str:
 
 def _bar(done: int, total: int, note: str) -> str:
     share = 100 * done // total if total else 0
-    inner = f'<div style="width:{share}%;height:100%;border-radius:4px;background:{_COLOURS["green"]}"></div>'
+    inner = f'<div style="width:{share}%;height:100%;border-radius:4px;background:{COLOURS["green"]}"></div>'
     track = "display:inline-block;width:240px;height:8px;background:rgba(128,128,128,.3);border-radius:4px"
     text = f' <span style="opacity:.7">{escape(note)}</span>' if note else ""
     label = f'role="progressbar" aria-valuemin="0" aria-valuenow="{done}" aria-valuemax="{total}"'
@@ -44,7 +47,7 @@ def _table(report: Report) -> str:
     heads = "".join(f'<th style="{_CELL}">{escape(column.head.lower())}</th>' for column in table.columns)
     rows = []
     for row, state in zip(table.rows, table.states, strict=True):
-        colour = _COLOURS.get(STYLES.get(state, ""), "inherit")
+        colour = COLOURS.get(STYLES.get(state, ""), "inherit")
         cells = [
             f'<td style="{_CELL}{f";color:{colour}" if index == table.marked else ""}">{escape(cell)}</td>'
             for index, cell in enumerate(row)
@@ -57,6 +60,12 @@ def _dashboard(link: str) -> str:
     if not link:
         return ""
     # Only what a browser opens as a page becomes a link: a template gone wrong must not become a "javascript:".
-    if link.startswith(("http://", "https://", "/")):
-        return f'<div>dashboard <a href="{escape(link)}" target="_blank" rel="noopener">{escape(link)}</a></div>'
-    return f"<div>dashboard {escape(link)}</div>"
+    if not link.startswith(("http://", "https://", "/")):
+        return f"<div>dashboard {escape(link)}</div>"
+    relayed = through_jupyter(link)
+    also = f" &nbsp; {_anchor(relayed, 'through Jupyter')}" if relayed else ""
+    return f"<div>dashboard {_anchor(link, link)}{also}</div>"
+
+
+def _anchor(link: str, text: str) -> str:
+    return f'<a href="{escape(link)}" target="_blank" rel="noopener">{escape(text)}</a>'

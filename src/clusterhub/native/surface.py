@@ -60,13 +60,14 @@ class Surface:
 
     @property
     def dashboard_link(self) -> str:
-        """Its link to the dashboard, or an empty text while it has none."""
+        """Its link to the dashboard as it opens from here, or an empty text while it has none."""
+        from clusterhub._dask.dashboard import relinked
         from clusterhub._dask.hosting import has_dashboard
 
         if not has_dashboard(self.native):
             return ""
         try:
-            return str(self.native.dashboard_link or "")
+            return relinked(str(self.native.dashboard_link or ""))
         except (AttributeError, IndexError, KeyError, ValueError):
             # KubeCluster raises IndexError before it is connected, others lack the attribute.
             return ""

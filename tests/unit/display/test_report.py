@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from clusterhub.backend import Unit, UnitState
-from clusterhub.display import Report
+from clusterhub.display import Report, relay
 from clusterhub.errors import Failure
 from clusterhub.spec import Workers
 
@@ -119,3 +120,28 @@ def test_a_notebook_is_shown_text_and_no_code(report: Make) -> None:
     assert "<script>" not in html
     assert "href" not in html
     assert 'href="http://127.0.0.1:8787/status"' in report()._repr_html_()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a Jupyter server leaves for others to read; this process is its kernel."""
+    pytest.importorskip("jupyter_core")
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("JPY_PARENT_PID", "4711")
+    monkeypatch.setattr(relay, "find_spec", lambda name: object())
+    relay._base_url.cache_clear()
+    return tmp_path / "jpserver-4711.json"
+
+
+def test_a_dashboard_of_this_machine_also_opens_through_the_jupyter_server(report: Make, server: Path) -> None:
+    server.write_text('{"base_url": "/lab2/"}')
+    assert 'href="/lab2/proxy/8787/status"' in report()._repr_html_()
+    assert "/lab2/" not in report(dashboard_link="http://hal:8787/status")._repr_html_()
+    assert "/lab2/" not in report(dashboard_link="/user/ann/proxy/8787/status")._repr_html_()
+
+
+@pytest.mark.parametrize("written", [None, "[]", "{}", "no json"])
+def test_a_kernel_of_something_else_has_the_plain_link_alone(report: Make, server: Path, written: str | None) -> None:
+    if written is not None:
+        server.write_text(written)
+    assert report()._repr_html_().count("href=") == 1

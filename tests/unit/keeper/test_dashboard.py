@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.machinery import ModuleSpec
+from urllib.parse import urljoin
 
 import dask
 import pytest
@@ -17,7 +18,7 @@ from tornado.iostream import IOStream
 from tornado.websocket import websocket_connect
 
 from clusterhub._dask import dashboard
-from clusterhub._dask.dashboard import guard, guarded, link, plain_link, relinked, secret_prefix, tunnel
+from clusterhub._dask.dashboard import guard, guarded, link, linked_through, plain_link, relinked, secret_prefix, tunnel
 
 PREFIX = "s3cret-Path_of-128-bits"
 
@@ -27,7 +28,7 @@ Get = Callable[..., Awaitable[HTTPResponse]]
 @pytest.fixture
 async def scheduler() -> AsyncIterator[Scheduler]:
     """Guarded as a keeper does it: before the loop that would answer runs again."""
-    made = Scheduler(host="127.0.0.1", dashboard=True, dashboard_address="127.0.0.1:0", http_prefix=PREFIX)
+    made = Scheduler(host="127.0.0.1", dashboard=True, dashboard_address="127.0.0.1:0")
     guard(made, PREFIX)
     async with made:
         yield made
@@ -135,9 +136,9 @@ async def test_a_scheduler_without_a_dashboard_serves_as_much_and_is_shut_as_wel
     assert codes == [404, 404, 200]
 
 
-async def test_a_scheduler_that_serves_elsewhere_is_shut_altogether(get, scheduler):
+async def test_another_secret_path_shuts_the_one_before(get, scheduler):
     guard(scheduler, "another")
-    assert [(await get(path)).code for path in (f"/{PREFIX}/status", "/another/status", "/status")] == [404] * 3
+    assert [(await get(path)).code for path in (f"/{PREFIX}/status", "/another/status", "/status")] == [404, 200, 404]
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "a/b", "a b", "ä", "x\n"])
@@ -170,12 +171,14 @@ async def test_with_the_secret_path_all_pages_are_there(path, get):
     assert (await get(f"/{PREFIX}/{path}")).code == 200
 
 
-async def test_all_that_the_status_page_loads_is_there(get):
-    page = (await get(f"/{PREFIX}/status")).body.decode()
-    parts = set(re.findall(r'(?:src|href)="((?:/|statics/|static/)[^"]*\.(?:js|css|svg|ico)[^"]*)"', page))
+@pytest.mark.parametrize("shown", ["status", "individual-task-stream"])
+async def test_all_that_a_page_loads_is_there_and_relative_so_that_a_relay_finds_it_too(shown, get):
+    page = (await get(f"/{PREFIX}/{shown}")).body.decode()
+    parts = set(re.findall(r'(?:src|href)="([^":]*\.(?:js|css|svg|ico)[^"]*)"', page))
     assert any("bokeh" in part for part in parts), page[:2000]
     for part in parts:
-        answer = await get(part if part.startswith("/") else f"/{PREFIX}/{part}")
+        assert not part.startswith("/")
+        answer = await get(urljoin(f"/{PREFIX}/{shown}", part))
         assert answer.code == 200, part
         assert answer.body
 
@@ -280,6 +283,23 @@ def test_a_link_that_was_written_down_elsewhere_opens_from_here():
     with template("{scheme}://{host}.site:{port}/status"):
         assert relinked("https://hal:8787/p/status") == "https://hal.site:8787/p/status"
         assert relinked("http://[::1]:8787/p/status") == "http://[::1].site:8787/p/status"
+
+
+@pytest.mark.usefixtures("jupyterhub")
+def test_a_dashboard_of_this_machine_without_a_secret_path_opens_through_the_users_server_too():
+    assert relinked("http://127.0.0.1:8787/status") == "/user/ada/big/proxy/8787/status"
+
+
+@pytest.mark.usefixtures("plain_surroundings")
+def test_a_jupyter_server_can_be_asked_to_relay_every_link():
+    written = "http://127.0.0.1:8787/p/status"
+    with linked_through("/lab2/"):
+        assert relinked(written) == "/lab2/proxy/8787/p/status"
+    assert relinked(written) == written
+    with template("https://site/lab2/proxy/{port}/status"), linked_through("/lab2/"):
+        assert relinked(written) == "https://site/lab2/proxy/8787/p/status"
+    with template("https://site/{host}/{port}/status"), linked_through("/{odd}/"):
+        assert relinked(written) == "/{odd}/proxy/8787/p/status"
 
 
 @pytest.mark.usefixtures("jupyterhub")
