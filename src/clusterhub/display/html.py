@@ -28,7 +28,7 @@ def page(report: Report, note: str = "") -> str:
         f'<pre style="margin:6px 0">{escape(report.failure_text)}</pre>' if report.failure else "",
         _dashboard(report.dashboard_link),
     ]
-    return f'<div class="clusterhub-report">{"".join(parts)}</div>'
+    return f'<div class="clusterhub-report" style="line-height:1.4">{"".join(parts)}</div>'
 
 
 def _bar(done: int, total: int, note: str) -> str:

@@ -32,11 +32,10 @@ class Panel:
         self._scale, self._adapt = scale, adapt
         self._target: Workers | None = None
         self._page = HTML(layout=Layout(margin="0"))
+        self._page.add_class("jp-RenderedHTMLCommon")  # JupyterLab then draws links and tables as in any other output
         self._said = HTML(layout=Layout(margin="0"))
-        self._number = _count("workers")
-        self._low, self._high = _count("between"), _count("and")
-        self._low.style.description_width = "60px"
-        self._high.style.description_width = "32px"
+        self._number = _count("workers", 56)
+        self._low, self._high = _count("between", 60), _count("and", 32)
         scaling = Button(
             description="Scale", tooltip="have this many workers, and replace lost ones", layout=Layout(width="72px")
         )
@@ -87,9 +86,9 @@ class Panel:
         self._adapt(self._low.value, self._high.value)
 
 
-def _count(description: str) -> Any:
+def _count(description: str, pixels: int) -> Any:
     from ipywidgets import BoundedIntText, Layout
 
-    field = BoundedIntText(min=0, max=LARGEST_COUNT, description=description, layout=Layout(width="140px"))
-    field.style.description_width = "60px"
+    field = BoundedIntText(min=0, max=LARGEST_COUNT, description=description, layout=Layout(width=f"{pixels + 84}px"))
+    field.style.description_width = f"{pixels}px"
     return field

@@ -87,12 +87,3 @@ def picture(page: Page) -> Callable[..., None]:
             what.screenshot(path=Path(folder, f"{name}.png"), animations="disabled", caret="hide")
 
     return kept
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if report.failed and "page" in item.funcargs and call.when == "call":
-        for i, p in enumerate(item.funcargs["page"].context.pages):
-            p.screenshot(path=f"/tmp/shots/FAILED-{item.name}-{i}.png")
-    return report

@@ -123,7 +123,7 @@ def test_waiting_shows_the_queue_live_with_its_reasons_and_orders_are_taken_mean
     book.run(1)
     waiting = book.output(1).locator(".clusterhub-report")
     expect(waiting).to_contain_text("3 jobs pending", timeout=LONG)
-    expect(waiting).to_contain_text("queue workq is stopped")
+    expect(waiting).to_contain_text("its queue is stopped")
     expect(book.prompt(1)).to_have_text("[*]:")
     picture("waiting", book.cell(1))
     pbs.fault("start", "workq")
@@ -139,13 +139,14 @@ def test_restart_the_kernel_and_run_all_finds_the_named_cluster_again(notebook: 
     book = notebook(
         NAMED,
         "client = cluster.get_client()\nprint(client.list_datasets())",
-        "client.datasets['sum'] = client.submit(sum, range(10))\nprint(cluster.report().started.isoformat())",
+        "client.publish_dataset(sum=client.submit(sum, range(10)), override=True)\nprint(cluster.report().started.isoformat())",
     )
     book.run_all()
     expect(book.output(1)).to_have_text("()")
     began = book.output(2).inner_text()
     book.restart_and_run_all()
-    expect(book.output(1)).to_have_text("('sum',)")
+    expect(book.output(1)).to_have_text("('sum',)", timeout=LONG)
+    book.done()
     expect(book.output(2)).to_have_text(began)
     picture("restarted", book.panel.locator(".jp-Notebook"))
 
