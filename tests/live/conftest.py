@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever takes a place is run in all of them, unless it says in which."""
-    marked = [name for mark in metafunc.definition.iter_markers("parametrize") for name in mark.args[0].split(",")]
+    marked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "place" in metafunc.fixturenames and "place" not in marked:
         from live.places import PLACES
 
