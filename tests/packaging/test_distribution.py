@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from docs.console import commands, differences, session
 from docs.pages import blocks_of
 
