@@ -15,7 +15,7 @@ from docs.console import commands, differences, session
 from docs.pages import PAGES, ROOT, Block, blocks, blocks_of
 
 OTHERS = frozenset(
-    ["bash", "cd", "curl", "docker", "eval", "export", "git", "helm", "jq", "k3d",
+    ["bash", "cd", "curl", "docker", "eval", "export", "git", "helm", "jq", "jupyter", "k3d",
      "kind", "kubectl", "mkdir", "pip", "pre-commit", "python", "python3", "qsub", "sbatch", "source", "ssh"]
 )  # fmt: skip
 """Programs that are not ours: that they are called rightly, no test here can tell."""

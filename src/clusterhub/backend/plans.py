@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, SerializeAsAny
 
@@ -48,7 +48,8 @@ class Leaf:
 class Plan(Frozen, Generic[O]):
     """What a cluster will be, decided before anything is sent; it is plain data and crosses processes as JSON.
 
-    A backend fills in what it would send. Who asked for it, under which profile, is added by the hub.
+    A backend fills in what it would send. Who asked for it, under which profile, is added by the hub. ``str`` is what a
+    person reviews: the summary and the documents, as ``clusterhub plan`` prints them.
     """
 
     name: str
@@ -73,6 +74,16 @@ class Plan(Frozen, Generic[O]):
     """The keys to use, where the hub has made some: the backend uses these and makes none of its own."""
     dashboard_prefix: str = Field(default="", repr=False)
     """Where not empty: the secret path below which the scheduler serves its dashboard; see ``parts.scheduler_class``."""
+
+    def __str__(self) -> str:
+        lines = [self.summary or f"{self.name}: backend {self.backend} says nothing of what it would send"]
+        for document in self.documents:
+            lines += [f"──── {document.title} ────", document.text.rstrip("\n")]
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show of it: a notebook has no terminal for ``clusterhub plan``."""
+        printer.text(str(self))
 
 
 class Ref(Frozen):

@@ -92,7 +92,4 @@ def plan(profile: str, sets: tuple[str, ...], workers: Any, as_json: bool) -> No
         documents = [{"title": doc.title, "language": doc.language, "text": doc.text} for doc in made.documents]
         say_json({"name": made.name, "backend": made.backend, "summary": made.summary, "documents": documents})
         return
-    say(made.summary or f"{made.name}: backend {made.backend} says nothing of what it would send")
-    for document in made.documents:
-        say(f"──── {document.title} ────")
-        say(document.text.rstrip("\n"))
+    say(str(made))

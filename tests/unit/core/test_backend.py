@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,6 +156,16 @@ def test_a_plan_keeps_its_backends_own_options_in_json():
 def test_a_plan_shows_no_secret():
     plan = Plain().plan("eddies", ClusterSpec(), Options(password=SecretStr("hunter2")))
     assert "hunter2" not in plan.model_dump_json() + repr(plan) + str(plan)
+
+
+def test_a_plan_is_shown_as_it_is_reviewed_in_a_script_and_in_a_notebook():
+    plan = Plan(
+        name="eddies", backend="plain", spec=ClusterSpec(), options=Options(), summary="1 job",
+        documents=(Document(title="job script", text="#!/bin/bash\nsleep 1\n"),),
+    )  # fmt: skip
+    told: list[str] = []
+    plan._repr_pretty_(SimpleNamespace(text=told.append), cycle=False)
+    assert [str(plan)] == told == ["1 job\n──── job script ────\n#!/bin/bash\nsleep 1"]
 
 
 def test_a_plan_cannot_be_changed():
