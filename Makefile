@@ -4,15 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MARK    = $(VENV)/.installed-$(1)
 
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs screenshots bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    run a real analysis on real data on this machine"
-	@echo "make test    run the tests"
-	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make docs    run the code blocks of the documentation"
-	@echo "make bench   compare with the native managers"
+	@echo "make demo         run a real analysis on real data on this machine"
+	@echo "make test         run the tests"
+	@echo "make check        ruff, mypy --strict, import-linter"
+	@echo "make docs         run the code blocks of the documentation"
+	@echo "make screenshots  take the pictures of the documentation, in a real browser"
+	@echo "make bench        compare with the native managers"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clusterhub needs Python 3.11 or newer; say make PYTHON=python3.12 ..."; exit 1; }
@@ -49,6 +50,9 @@ check: $(call MARK,check)
 
 docs: $(call MARK,check)
 	$(BIN)/python -m pytest tests/docs
+
+screenshots: $(call MARK,check)
+	CLUSTERHUB_LIVE=browser CLUSTERHUB_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/live/browser
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"

@@ -56,9 +56,10 @@ def test_python_compiles_and_what_is_marked_runs(block: Block, tmp_path: Path) -
         assert done.stdout, "a block that runs shows something"
 
 
-def test_a_yaml_block_is_a_config_or_the_rights_that_its_page_s_own_test_looks_at() -> None:
+def test_a_yaml_block_is_a_config_or_one_that_its_page_s_own_test_looks_at() -> None:
     assert {(block.mark, block.page.name) for block in blocks("yaml") if block.mark != "config"} == {
-        ("rights", "kubernetes.md")
+        ("rights", "kubernetes.md"),
+        ("labextension", "notebook.md"),
     }
 
 
