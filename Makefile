@@ -4,17 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MARK    = $(VENV)/.installed-$(1)
 
-.PHONY: help demo test test-hub test-gateway test-pbs test-slurm test-kubernetes test-analyses test-browser check docs portability bench clean
+.PHONY: help demo test test-hub test-gateway test-pbs test-slurm test-kubernetes test-analyses test-browser check docs screenshots portability bench clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@echo "make demo    run a real analysis on real data on this machine"
-	@echo "make test    run the tests; test-hub, test-gateway, test-pbs, ... are parts of them"
-	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make docs    run the code blocks of the documentation, and build the site"
-	@echo "make bench   compare with the native managers"
-	@echo "make portability   run docs/examples on every system that can be had here, and compare their results"
+	@echo "make demo         run a real analysis on real data on this machine"
+	@echo "make test         run the tests; test-hub, test-gateway, test-pbs, ... are parts of them"
+	@echo "make check        ruff, mypy --strict, import-linter"
+	@echo "make docs         run the code blocks of the documentation, and build the site"
+	@echo "make screenshots  take the pictures of the documentation, in a real browser"
+	@echo "make portability  run docs/examples on every system that can be had here, and compare their results"
+	@echo "make bench        compare with the native managers"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clusterhub needs Python 3.11 or newer; say make PYTHON=python3.12 ..."; exit 1; }
@@ -79,6 +80,9 @@ docs: $(call MARK,docs)
 
 portability: $(call MARK,check)
 	PYTHONPATH=tests $(BIN)/python -m live.portability
+
+screenshots: $(call MARK,check)
+	CLUSTERHUB_LIVE=browser CLUSTERHUB_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/live/browser
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"

@@ -102,7 +102,7 @@ def _profiles_of(page: Path, folder: Path, patch: pytest.MonkeyPatch) -> set[str
 def test_a_yaml_block_is_a_config_or_the_rights_that_its_page_s_own_test_looks_at() -> None:
     assert {
         (block.mark, block.page.name) for block in blocks("yaml") if not ({"config"} & block.marks or block.file)
-    } == {("rights", "kubernetes.md")}
+    } == {("rights", "kubernetes.md"), ("labextension", "notebook.md")}
 
 
 @pytest.mark.parametrize("block", [block for block in blocks("yaml") if "config" in block.marks], ids=str)

@@ -1,4 +1,8 @@
-"""The panel of a living cluster: kept true by a task on the cluster's own loop, which also runs while a cell does."""
+"""The panel of a living cluster: kept true by a task on the cluster's own loop, which also runs while a cell does.
+
+What is clicked meanwhile waits for that cell: ipykernel (7.4) answers a widget where it was last published, which is the cell's
+thread.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ class Live:
         self._submit(self._follow())
 
     def _submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        # From any thread: a kernel handles what is clicked on one of its own while a cell runs.
+        # From any thread: some kernels handle what is clicked on one of their own, most of them on the main one.
         asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     async def _follow(self) -> None:

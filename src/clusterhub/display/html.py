@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 COLOURS = {"green": "#2e9e5b", "yellow": "#c98a00", "red": "#d13c3c"}
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
+_WHOLE = ";white-space:nowrap"
+"""No cell but the last is broken: that is the reason, and may be long."""
 
 
 def page(report: Report, note: str = "") -> str:
@@ -45,11 +47,13 @@ def _table(report: Report) -> str:
 
     table = report.table
     heads = "".join(f'<th style="{_CELL}">{escape(column.head.lower())}</th>' for column in table.columns)
+    last = len(table.columns) - 1
     rows = []
     for row, state in zip(table.rows, table.states, strict=True):
         colour = COLOURS.get(STYLES.get(state, ""), "inherit")
         cells = [
-            f'<td style="{_CELL}{f";color:{colour}" if index == table.marked else ""}">{escape(cell)}</td>'
+            f'<td style="{_CELL}{"" if index == last else _WHOLE}{f";color:{colour}" if index == table.marked else ""}">'
+            f"{escape(cell)}</td>"
             for index, cell in enumerate(row)
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")

@@ -132,6 +132,13 @@ class Notebook:
         """``[*]:`` while the cell runs, ``[3]:`` afterwards."""
         return self.cell(number).locator(".jp-InputArea-prompt")
 
+    def order(self, title: str) -> None:
+        """Choose from the command palette."""
+        self.menu("View", "apputils:activate-command-palette")
+        palette = self.page.locator(".lm-CommandPalette")
+        palette.locator("input").fill(title)
+        palette.get_by_role("menuitem", name=title).first.click()
+
     def menu(self, title: str, command: str) -> None:
         """Choose the entry of that command from that menu."""
         self.page.locator(".lm-MenuBar").get_by_role("menuitem", name=title, exact=True).click()
