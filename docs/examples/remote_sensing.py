@@ -101,13 +101,16 @@ def simulated(scenes: da.Array, naive: bool = False) -> da.Array:
     are a few scenes in memory at one time. If the sum were of tiles, Dask would end one tile of the sum before it begins the
     next: with the strips of all scenes in memory, since they reach over the whole width and have all bands.
 
+    With the method "p2p", which Dask may choose by itself, strips would go to disk and wait there for all others of their scene: it
+    is for arrays of which every piece goes to every other.
+
     The naive way thinks "a blur is of an image, and a sum is over scenes", and puts all that into one chunk for each band.
     """
-    tiles = scenes.rechunk((-1, 1, -1, -1) if naive else (1, 1, TILE, TILE))
+    tiles = scenes.rechunk((-1, 1, -1, -1) if naive else (1, 1, TILE, TILE), method="tasks")
     bands = [detected(tiles[:, band], BLUR[band]) for band in range(tiles.shape[1])]
     images = da.stack(bands, axis=1)
     if not naive:
-        images = images.rechunk((1, -1, -1, -1))
+        images = images.rechunk((1, -1, -1, -1), method="tasks")
     return images.sum(axis=0, split_every=4)
 
 

@@ -98,20 +98,20 @@ ORBITS = Analysis(
     "orbits",
     "orbits.py",
     ("--samples=40", "--days=1"),
-    ("--samples=200", "--days=1", "--batch=5"),
-    ("--samples=800", "--days=5", "--batch=4"),
+    ("--samples=150", "--days=1", "--batch=5"),
+    ("--samples=600", "--days=5", "--batch=4"),
 )
 CAMPAIGN = Analysis(
     "campaign",
     "campaign.py",
     ("--kinds=3", "--parts=1", "--closer=2", "--runs=40", "--coarse=100", "--years=3"),
-    ("--kinds=4", "--parts=2", "--closer=2", "--runs=40", "--coarse=100"),
+    ("--kinds=3", "--parts=2", "--closer=2", "--runs=40", "--coarse=100"),
 )
 REMOTE_SENSING = Analysis(
     "remote sensing",
     "remote_sensing.py",
     ("--scenes=4", "--bands=2", "--size=1024"),
-    ("--scenes=8", "--bands=2", "--size=2048"),
+    ("--scenes=12", "--bands=1", "--size=1024"),
 )
 CLIMATE = Analysis("climate", "climate.ipynb")
 ANALYSES = (ORBITS, CAMPAIGN, REMOTE_SENSING, CLIMATE)
