@@ -101,7 +101,7 @@ def simulated(scenes: da.Array, naive: bool = False) -> da.Array:
     are a few scenes in memory at one time. If the sum were of tiles, Dask would end one tile of the sum before it begins the
     next: with the strips of all scenes in memory, since they reach over the whole width and have all bands.
 
-    With the method "p2p", which Dask may choose by itself, strips would go to disk and wait there for all others of their scene: it
+    With the method "p2p", which Dask may choose by itself, strips go to disk and wait there for all others of their scene: it
     is for arrays of which every piece goes to every other.
 
     The naive way thinks "a blur is of an image, and a sum is over scenes", and puts all that into one chunk for each band.
@@ -139,10 +139,10 @@ def main() -> None:
         try:
             with memory.sample("all workers", measure="process", interval=0.2):
                 image = simulated(scenes, asked.naive).compute()
-        except KilledWorker as error:
-            chunk = format_bytes(scenes.nbytes // asked.bands)
+        except (MemoryError, KilledWorker) as error:  # before it is tried; after it was, again and again
+            chunk, least = format_bytes(scenes.nbytes // asked.bands), format_bytes(min(limits))
             sys.exit(
-                f"✘ one chunk is {chunk}, and a worker has {format_bytes(min(limits))}: {str(error).splitlines()[0]}"
+                f"✘ a chunk of {chunk} is needed whole, and a worker has {least} ({type(error).__name__}: {error})"
             )
     print(f"in memory at one time: {format_bytes(max(size for _, size in memory.samples['all workers']))}")
     print(f"image of {image.shape[1]} × {image.shape[2]} pixels")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import remote_sensing as rs
 from dask.diagnostics import CacheProfiler
+from distributed import LocalCluster
 from scipy import ndimage
 
 SCENES, BANDS, SIZE = 3, 2, 256
@@ -69,3 +70,21 @@ def test_a_strip_is_the_same_whoever_makes_it() -> None:
     once = rs.strip(SCENES, BANDS, SIZE, place)
     assert np.array_equal(once, rs.strip(SCENES, BANDS, SIZE, place))
     assert not np.array_equal(once, rs.strip(SCENES, BANDS, SIZE, (1, 0, 4, 0)))
+
+
+def test_the_naive_way_is_refused_by_a_worker_that_is_smaller_than_a_chunk(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["remote_sensing.py", "--scenes=8", "--bands=1", "--size=1024", "--naive"])
+    # The process is this one, whose memory says nothing of the worker's
+    unwatched = {f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause", "terminate")}
+    with (
+        dask.config.set(unwatched),
+        LocalCluster(n_workers=1, processes=False, memory_limit="24 MiB", dashboard_address=":0") as cluster,
+        dask.config.set({"scheduler": None, "scheduler-address": cluster.scheduler_address}),
+        pytest.raises(
+            SystemExit, match=r"a chunk of 32.00 MiB is needed whole, and a worker has 24.00 MiB \(MemoryError"
+        ),
+    ):
+        rs.main()
+    assert "8 scenes in 1 bands: 32.00 MiB; the 1 workers have 24.00 MiB together" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from clusterhub.profile import resolve
-from clusterhub_backends.kubernetes.doctor import RIGHTS, TUNNEL
+from clusterhub_backends.kubernetes.doctor import OUTSIDE, RIGHTS, TUNNEL
 from clusterhub_backends.kubernetes.options import KubernetesOptions, Requests, SchedulerSize
 from clusterhub_backends.kubernetes.refusals import INSTALL
 from clusterhub_backends.kubernetes.template import NANNY, default_image
@@ -47,7 +47,7 @@ def test_that_role_has_all_that_check_asks_for():
     given = {
         f"{resource}:{verb}" for rule in role()["rules"] for resource in rule["resources"] for verb in rule["verbs"]
     }
-    asked = {f"{on}:{verb}" for on, verbs in {**RIGHTS, **TUNNEL}.items() for verb in verbs}
+    asked = {f"{on}:{verb}" for on, verbs in (*RIGHTS.items(), *TUNNEL.items(), *OUTSIDE.items()) for verb in verbs}
     assert asked <= given
 
 
