@@ -200,7 +200,7 @@ def test_running_work_survives_an_outage_of_the_api_server(user):
             lab("api", "stop")
             try:
                 eventually("it is noticed", lambda: not answers(cluster))
-                time.sleep(35)  # longer than a client waits for a scheduler
+                time.sleep(60)  # longer than a client waits for a scheduler
             finally:
                 lab("api", "start")
         eventually("it answers again", lambda: answers(cluster), 60.0)
