@@ -26,7 +26,9 @@ BACKENDS = ("local", "pbs", "slurm", "kubernetes", "gateway")
 def spec_keys() -> str:
     """Every key of a profile, but those of the backends' own tables."""
     own = [name for name, field in ClusterSpec.model_fields.items() if not _tables_of(field)]
-    parts = [table(("key", "takes", "by default", "means"), (_row("", name, ClusterSpec) for name in own))]
+    # Below a heading of its own: what a directive puts before its first heading, docutils puts behind its last one.
+    head = "### The profile itself\n\n"
+    parts = [head + table(("key", "takes", "by default", "means"), (_row("", name, ClusterSpec) for name in own))]
     extends = "The profile that this one builds on, or `dask`: what your Dask config says of the backend."
     parts[0] += _line(("`extends`", "text, as `hal`", "nothing", extends))
     for name, field in ClusterSpec.model_fields.items():

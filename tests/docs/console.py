@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,17 @@ def _any_number(text: str) -> str:
 
 
 def session(
-    lines: Sequence[str], folder: Path, home: Path, timeout: float, python: str | Path = sys.executable
+    lines: Sequence[str],
+    folder: Path,
+    home: Path,
+    timeout: float,
+    python: str | Path = sys.executable,
+    also: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """What each command prints, on either stream, run one after the other in one shell, in the environment of ``python``."""
+    """What each command prints, on either stream, run one after the other in one shell, in the environment of ``python``.
+
+    ``also`` are further variables.
+    """
     script = "".join(f"echo '{MARK}'\n{line}\n" for line in lines)
     environment = {
         name: value
@@ -70,6 +78,7 @@ def session(
     environment |= {
         "HOME": str(home), "PATH": f"{Path(python).parent}:{os.environ['PATH']}", "COLUMNS": "200",
         "XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1",
+        **(also or {}),
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

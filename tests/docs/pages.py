@@ -3,6 +3,7 @@
 - ``run``: it is executed; what a console block shows is compared with what its commands print
 - ``file: NAME``: it is written there before the page's commands run, ``~/`` being a home of the test's own
 - ``config``: it is a config, whose profiles resolve
+- ``pbs``, beside ``run``: its commands find the stand-in for PBS of tests/labs
 - ``packaged``: it is executed where the page's files are installed as a package (tests/packaging)
 - ``seen``: what a console block shows comes from a system that tests of pages do not have
 """

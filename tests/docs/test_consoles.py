@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,17 +87,32 @@ def test_what_a_page_shows_of_an_output_is_run_or_was_seen(block: Block) -> None
     assert shown == [], f"mark the block with <!-- run -->, or <!-- seen --> where its system is not here: {shown[0]!r}"
 
 
+@pytest.fixture
+def pbs(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The stand-in for PBS, and the variables by which commands find it."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the stand-in for PBS needs Linux")
+    lab, scripts = tmp_path / "pbs", ROOT / "tests" / "labs" / "pbs"
+    environment = {**os.environ, "CLUSTERHUB_PBS_LAB": str(lab), "PYTHON": sys.executable}
+    subprocess.run([scripts / "up"], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    programs = f"{lab / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    yield {"CLUSTERHUB_PBS_LAB": str(lab), "PATH": programs}
+    subprocess.run([scripts / "down"], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
-def test_commands_print_what_their_page_shows(page: Path, tmp_path: Path) -> None:
+def test_commands_print_what_their_page_shows(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder, home = tmp_path / "work", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
+    on_page = blocks_of(page)
+    also = request.getfixturevalue("pbs") if any("pbs" in block.marks for block in on_page) else {}
     found = []
-    for block in blocks_of(page):
+    for block in on_page:
         if block.file:
             block.write(folder, home)
         if block.language == "console" and "run" in block.marks:
             found += commands(block.text)
-    printed = list(session([command.line for command in found], folder, home, 280))
+    printed = list(session([command.line for command in found], folder, home, 280, also=also))
     assert differences(found, printed) == []

@@ -33,15 +33,16 @@ def init(jobqueue: str | None, backend: str | None) -> None:
     if jobqueue is None and backend is not None:
         raise click.UsageError("--backend goes with --from-jobqueue")
     from clusterhub.profile import write_starter
+    from clusterhub.profile.sources import shown_path
 
     if jobqueue is None:
-        say(f"written  {write_starter()}")
+        say(f"written  {shown_path(write_starter())}")
         say("next     change it to your liking, then: clusterhub profiles")
         return
     from clusterhub.profile import convert_jobqueue
 
     found = convert_jobqueue(jobqueue or None, backend)
-    say(f"written  {write_starter(converted=found.profiles)}")
+    say(f"written  {shown_path(write_starter(converted=found.profiles))}")
     _say_converted(found)
     first = found.profiles[0].name
     say(f"next     clusterhub show {first}, clusterhub plan {first}, clusterhub check {first} --start")

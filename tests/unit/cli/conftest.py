@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -81,8 +82,8 @@ class Profiles(ModuleType):
     def schema(self) -> dict[str, Any]:
         return {"title": "clusterhub"}
 
-    def write_starter(self) -> str:
-        return "~/.clusterhub.yaml"
+    def write_starter(self) -> Path:
+        return Path("~/.clusterhub.yaml").expanduser()
 
 
 class Cluster:
