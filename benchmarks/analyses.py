@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sys
+import runpy
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import cloudpickle
 import dask
 from distributed import Client
 
@@ -67,10 +65,6 @@ ANALYSES: dict[str, Callable[[Client], str]] = {
 
 
 @cache
-def _script(name: str) -> ModuleType:
-    """One of the scripts. Its functions travel to the workers as those of a program do: by value."""
-    if str(EXAMPLES) not in sys.path:
-        sys.path.append(str(EXAMPLES))
-    script = import_module(name)
-    cloudpickle.register_pickle_by_value(script)
-    return script
+def _script(name: str) -> SimpleNamespace:
+    """What one of the scripts defines. As of a program, nobody else can import it, so that its functions travel by value."""
+    return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=f"the script {name}"))

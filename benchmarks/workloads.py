@@ -20,8 +20,8 @@ RATIO = 1.03
 
 RUNNING = f"""Each analysis of `docs/examples`, in a small size, on a cluster that stands: `connect("local")` against
 `LocalCluster`, both of {WORKERS} workers of one thread, and on one SLURM `connect("slurm")` in a keeper against dask-jobqueue's
-`SLURMCluster`, both of {ON_SLURM} workers of one core. Both clusters are there while either is measured; the results are compared. What
-we add while an analysis runs is the control loop, and on SLURM that the scheduler is in another process than the client."""
+`SLURMCluster`, both of {ON_SLURM} workers of one core. Both clusters are there while either is measured, and their results
+must be equal. What we add while an analysis runs is the control loop, and on SLURM that the scheduler is in another process."""
 
 SCALING = """The same on one cluster of this machine by `scale(n)`, from one worker of one thread to as many as there are
 cores. Ours is n workers, native is one worker, so a ratio of 1/n is all that n workers could give."""
