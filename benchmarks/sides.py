@@ -83,6 +83,21 @@ class Side(ABC):
             return {"began": began, "named": named, "ended": time.time(), "words": f"{type(error).__name__}: {error}"}
         raise AssertionError("workers came of a python that does not exist")
 
+    def digest(self, analysis: str) -> str:
+        """Of the result of one of the analyses (:mod:`benchmarks.analyses`) on the cluster."""
+        from distributed import Client
+
+        from .analyses import ANALYSES
+
+        with Client(self.cluster, set_as_default=False) as client:
+            return ANALYSES[analysis](client)
+
+    def work(self, analysis: str) -> float:
+        """The seconds that it takes."""
+        began = time.perf_counter()
+        self.digest(analysis)
+        return time.perf_counter() - began
+
     def named(self) -> float | None:
         """When the cluster told of a job that failed; None where it tells of none."""
         return None

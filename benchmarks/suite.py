@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import batch, config, fresh, gateway, kept, kubernetes, living, turning
+from . import batch, config, fresh, gateway, kept, kubernetes, living, turning, workloads
 from .measuring import Figure, Verdict
 
 PATIENCE = 60.0
@@ -58,5 +58,7 @@ SUITE = (
     Benchmark("notice", batch.NOTICING, batch.noticing, pairs=3),
     Benchmark("queries", batch.ASKING, batch.asking, pairs=1),
     Benchmark("loop", turning.TURNING, turning.turning, pairs=3),
+    Benchmark("workloads", workloads.RUNNING, workloads.running, pairs=5),
+    Benchmark("scaling", workloads.SCALING, workloads.scaling, pairs=3),
 )
 """In the order in which they are shown; each name is also the first word of the names of its figures."""
