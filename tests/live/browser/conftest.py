@@ -53,8 +53,8 @@ def jupyter(home: Path) -> Iterator[Callable[..., Jupyter]]:
 
     with ExitStack() as stack:
 
-        def started(**said: Any) -> Jupyter:
-            server = Jupyter(home, **said)
+        def started(kind: type[Jupyter] = Jupyter, **said: Any) -> Jupyter:
+            server = kind(home, **said)
             stack.callback(server.stop)
             return server
 

@@ -34,47 +34,49 @@ class Jupyter:
     """A JupyterLab server on loopback, in a home of its own."""
 
     def __init__(self, home: Path, *, base: str = "/", environment: Mapping[str, str] | None = None) -> None:
+        self.base, self.port = base, free_port()
+        self._start(
+            home,
+            *("jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
+            *(f"--ServerApp.port={self.port}", f"--ServerApp.base_url={base}"),
+            *(f"--ServerApp.root_dir={home / 'work'}", f"--IdentityProvider.token={TOKEN}"),
+            answers=f"{base}api",
+            environment=environment or {},
+        )
+
+    def _start(self, home: Path, *module: str, answers: str, environment: Mapping[str, str]) -> None:
+        """Return when the module of Python runs that serves this home, and answers."""
         self.root = home / "work"
         self.root.mkdir()
         for name, values in SETTINGS.items():
             file = home / ".jupyter" / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
-        self.base = base
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = home / "jupyter.log"
-        with self.log.open("wb") as log:
+        output = home / "jupyter.log"
+        with output.open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"),
-                    *(f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.base_url={base}"),
-                    *(f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={TOKEN}"),
-                ],
-                env={**os.environ, **_paths(), **(environment or {})},
-                cwd=self.root, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-m", *module], env={**os.environ, **_paths(), **environment}, cwd=self.root,
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-
-        self._wait()
-
-    def _wait(self) -> None:
-        """Return when it answers."""
         deadline = time.monotonic() + LONG / 1000
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}api"):
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{answers}"):
                     return
             except OSError:
                 ended = self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
-                    raise AssertionError(f"no JupyterLab: {self.log.read_text()[-2000:]}") from None
+                    raise AssertionError(f"no {module[0]}: {output.read_text()[-2000:]}") from None
             time.sleep(0.1)
 
     @property
     def url(self) -> str:
-        """What it answers below."""
+        """What the JupyterLab answers below."""
         return f"http://127.0.0.1:{self.port}{self.base}"
+
+    def visit(self, page: Page, name: str) -> None:
+        """Open the notebook of that name, as somebody who may."""
+        page.goto(f"{self.url}lab/tree/{name}?token={TOKEN}&reset")
 
     def write(self, name: str, cells: Sequence[str]) -> None:
         """Write a notebook."""
@@ -98,6 +100,13 @@ class Jupyter:
                 self._process.wait(30)
 
 
+def free_port() -> int:
+    """A port of loopback that nobody had a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _paths() -> dict[str, str]:
     """The packages of this process for the server and its kernels; its own backends too, such as the tests'."""
     return {
@@ -112,7 +121,7 @@ class Notebook:
     def __init__(self, page: Page, jupyter: Jupyter, name: str, cells: Sequence[str]) -> None:
         self.page = page
         jupyter.write(name, cells)
-        page.goto(f"{jupyter.url}lab/tree/{name}?token={TOKEN}&reset")
+        jupyter.visit(page, name)
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self._idle()
 

@@ -22,3 +22,14 @@ def missing() -> str:
     if absent := [module for module in MODULES if find_spec(module) is None]:
         return f'{", ".join(absent)} cannot be imported: pip install ".[browser]"'
     return "" if CHROMIUM else "there is no chromium: apt-get install --no-install-recommends chromium"
+
+
+def no_hub() -> str:
+    """Why there can be no JupyterHub; empty where there can."""
+    if find_spec("jupyterhub") is None:
+        return "jupyterhub cannot be imported: pip install jupyterhub"
+    return (
+        ""
+        if shutil.which("configurable-http-proxy")
+        else "no configurable-http-proxy: npm install -g configurable-http-proxy"
+    )

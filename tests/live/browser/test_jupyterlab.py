@@ -111,7 +111,7 @@ def test_waiting_shows_the_queue_live_with_its_reasons_and_keeps_what_is_clicked
 ) -> None:
     pbs.fault("node-down", "node-2")
     book = notebook(
-        'import clusterhub\n\ncluster = clusterhub.connect("hal", workers=2)\ncluster.wait()\ncluster',
+        'import clusterhub\n\ncluster = clusterhub.connect("hal", name="eddies", workers=2)\ncluster.wait()\ncluster',
         "cluster.wait(3)",
         "print(len(cluster.get_client().scheduler_info()['workers']))\ncluster.close()",
     )
