@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MARK    = $(VENV)/.installed-$(1)
 
-.PHONY: help demo test test-hub test-gateway test-pbs test-slurm test-kubernetes test-analyses test-browser check docs screenshots portability bench clean
+.PHONY: help demo test test-hub test-gateway test-pbs test-slurm test-kubernetes test-analyses test-browser check docs screenshots portability survival bench clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -12,9 +12,10 @@ help:
 	@echo "make demo         run a real analysis on real data on this machine"
 	@echo "make test         run the tests; test-hub, test-gateway, test-pbs, ... are parts of them"
 	@echo "make check        ruff, mypy --strict, import-linter"
-	@echo "make docs         run the code blocks of the documentation, and build the site"
+	@echo "make docs         test the code blocks of the documentation, and build the site"
 	@echo "make screenshots  take the pictures of the documentation, in a real browser"
 	@echo "make portability  run docs/examples on every system that can be had here, and compare their results"
+	@echo "make survival     the same while workers are killed and walltimes end; half an hour"
 	@echo "make bench        compare with the native managers"
 
 $(BIN)/python:
@@ -42,10 +43,11 @@ test: $(call MARK,check)
 	wait $$pbs; pbs=$$?; cat "$$said/pbs"; wait $$slurm; slurm=$$?; cat "$$said/slurm"; rm -r "$$said"; \
 	exit $$((hub || pbs || slurm))
 
-# Each also alone. What a machine cannot have is skipped loudly, and fails where CLUSTERHUB_LIVE names it.
+# Each also alone. What a machine cannot have is skipped loudly, and fails where CLUSTERHUB_LIVE names it. What pages show is tested by
+# `make docs`.
 LIVE := $(BIN)/python -m pytest -p no:cacheprovider
 test-hub: $(call MARK,check)
-	$(BIN)/python -m pytest tests --ignore=tests/live
+	$(BIN)/python -m pytest tests --ignore=tests/live --ignore=tests/docs
 test-gateway: $(call MARK,check)
 	$(LIVE) tests/live/gateway
 test-pbs: $(call MARK,check)
@@ -55,7 +57,8 @@ test-slurm: $(call MARK,check)
 test-kubernetes: $(call MARK,check)
 	$(LIVE) tests/live/test_kubernetes_lab.py
 test-analyses: $(call MARK,check)
-	$(LIVE) tests/live $(addprefix --ignore=tests/live/,gateway pbs browser) --ignore-glob='*_lab.py'   # what else is there
+	$(LIVE) tests/live $(addprefix --ignore=tests/live/,gateway pbs browser test_survival.py) --ignore-glob='*_lab.py'   # what else is there
+	$(LIVE) tests/live/test_survival.py -k local
 test-browser: $(call MARK,check)
 	$(LIVE) tests/live/browser
 
@@ -83,6 +86,9 @@ portability: $(call MARK,check)
 
 screenshots: $(call MARK,check)
 	CLUSTERHUB_LIVE=browser CLUSTERHUB_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/live/browser
+
+survival: $(call MARK,check)
+	$(LIVE) tests/live/test_survival.py
 
 $(call MARK,bench): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
