@@ -46,6 +46,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return path
 
 
+@pytest.fixture(autouse=True)
+def unwatched() -> Iterator[None]:
+    """Workers in this process do not pause for its memory, most of which is not theirs: it grows with every test."""
+    import dask
+
+    with dask.config.set({f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause")}):
+        yield
+
+
 class DaskFiles:
     """The files of a user's Dask config, and Dask as it is after it has read them."""
 

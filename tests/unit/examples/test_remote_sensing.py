@@ -76,10 +76,7 @@ def test_the_naive_way_is_refused_by_a_worker_that_is_smaller_than_a_chunk(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["remote_sensing.py", "--scenes=8", "--bands=1", "--size=1024", "--naive"])
-    # The process is this one, whose memory says nothing of the worker's
-    unwatched = {f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause")}
     with (
-        dask.config.set(unwatched),
         LocalCluster(n_workers=1, processes=False, memory_limit="24 MiB", dashboard_address=":0") as cluster,
         dask.config.set({"scheduler": None, "scheduler-address": cluster.scheduler_address}),
         pytest.raises(
