@@ -20,6 +20,7 @@ from clusterhub_backends.kubernetes.manifest import (
     hidden_secret_manifest,
     manifest_text,
     needs_secret,
+    outside_manifest,
     secret_name,
 )
 from clusterhub_backends.kubernetes.options import KubernetesOptions
@@ -100,6 +101,8 @@ def text_of(case: str) -> str:
     ]
     if secret is not None:
         sent.append(hidden_secret_manifest("golden", spec, options, **who))
+    if (outside := outside_manifest("golden", options, **who)) is not None:
+        sent.append(outside)
     if spec.workers.adapts:
         target = (spec.workers.minimum, spec.workers.maximum)
         sent.append(autoscaler_manifest("golden", *target, namespace=options.namespace))
