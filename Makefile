@@ -38,8 +38,8 @@ ROW := $(MAKE) --no-print-directory --keep-going
 test: $(call MARK,check)
 	@said=$$(mktemp -d); \
 	$(ROW) test-slurm test-analyses >"$$said/slurm" 2>&1 & slurm=$$!; \
-	$(ROW) test-pbs test-kubernetes test-browser >"$$said/pbs" 2>&1 & pbs=$$!; \
-	$(ROW) test-hub test-gateway; hub=$$?; \
+	$(ROW) test-pbs test-kubernetes >"$$said/pbs" 2>&1 & pbs=$$!; \
+	$(ROW) test-hub test-gateway test-browser; hub=$$?; \
 	wait $$pbs; pbs=$$?; cat "$$said/pbs"; wait $$slurm; slurm=$$?; cat "$$said/slurm"; rm -r "$$said"; \
 	exit $$((hub || pbs || slurm))
 
