@@ -50,6 +50,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 def unwatched() -> Iterator[None]:
     """Workers in this process do not pause for its memory, most of which is not theirs: it grows with every test."""
     import dask
+    import distributed  # noqa: F401  # whose defaults would come and go with what is set here
 
     with dask.config.set({f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause")}):
         yield
