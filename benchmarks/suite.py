@@ -23,8 +23,8 @@ class Benchmark:
     measure: Callable[[int], list[Figure]]
     """Takes the number of pairs."""
     pairs: int
-    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes, and
-    those of the batch systems, which come last, another ten."""
+    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes, those
+    of the batch systems another ten, and the workloads, which come last, a quarter of an hour."""
 
     def run(self, pairs: int | None = None) -> list[Figure]:
         """Its figures. What is above a target is measured once more, and all pairs count: a busy minute is no regression.
@@ -59,6 +59,7 @@ SUITE = (
     Benchmark("queries", batch.ASKING, batch.asking, pairs=1),
     Benchmark("loop", turning.TURNING, turning.turning, pairs=3),
     Benchmark("workloads", workloads.RUNNING, workloads.running, pairs=5),
+    Benchmark("workloads-slurm", workloads.ON_BATCH, workloads.on_slurm, pairs=5),
     Benchmark("scaling", workloads.SCALING, workloads.scaling, pairs=3),
 )
 """In the order in which they are shown; each name is also the first word of the names of its figures."""
