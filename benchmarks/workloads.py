@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import dask
 from distributed import Client, LocalCluster
 
 import clusterhub
@@ -22,6 +23,7 @@ from .measuring import Figure, interleaved
 WORKERS, MEMORY = 2, "1 GiB"
 ON_SLURM = 4
 RATIO = 1.03
+MESSAGES_KEPT = "distributed.admin.low-level-log-length"
 Run = Callable[[str], tuple[float, str]]
 """Runs the analysis of that name: the seconds that it takes, and its digest."""
 
@@ -116,12 +118,16 @@ def _compared(runs: list[Run], pairs: int) -> Iterator[tuple[str, list[tuple[flo
 
 @contextmanager
 def _undisturbed() -> Iterator[Any]:
-    """With no config of the user's; and without what the scheduler says of each rechunk by p2p, which is no warning here."""
+    """With no config of the user's; and without what the scheduler says of each rechunk by p2p, which is no warning here.
+
+    A scheduler in the caller's process keeps its last messages, and with them the futures of the caller that are in them: then
+    it would never forget, and the next run would find results of the one before.
+    """
     says = logging.getLogger("distributed.shuffle")
     before = says.level
     says.setLevel(logging.ERROR)
     try:
-        with only_config("{}\n") as config:
+        with only_config("{}\n") as config, dask.config.set({MESSAGES_KEPT: 0}):
             yield config
     finally:
         says.setLevel(before)
