@@ -24,10 +24,13 @@ TIMES = 8
 """How often the notebook is run in a row: what it has to compute is given, and takes two workers less than a second."""
 PATIENCE = 60.0
 """Seconds in which a scheduler forgets what nobody holds any more."""
+FORGETFUL = {"distributed.admin.low-level-log-length": 0}
+"""Dask's config without which a client, and a scheduler in its process, keep their last messages, and with them the futures
+that are in these: then nothing would be forgotten, and the next run would find results of the one before."""
 
 
 def timed(analysis: Callable[[Client], str], client: Client) -> tuple[float, str]:
-    """The seconds that it takes, and its digest.
+    """The seconds that it takes, and its digest. ``FORGETFUL`` has to have been set when the client was made.
 
     Begins when the scheduler has forgotten all that was computed before: what is still there would not be computed again, and
     what is still being released would be charged to this run.

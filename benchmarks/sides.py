@@ -85,6 +85,14 @@ class Side(ABC):
             return {"began": began, "named": named, "ended": time.time(), "words": f"{type(error).__name__}: {error}"}
         raise AssertionError("workers came of a python that does not exist")
 
+    def be_forgetful(self) -> None:
+        """See :data:`benchmarks.analyses.FORGETFUL`; for clusters that are made from now on."""
+        import dask
+
+        from .analyses import FORGETFUL
+
+        dask.config.set(FORGETFUL)
+
     def work(self, analysis: str) -> tuple[float, str]:
         """The seconds that one of the analyses (:mod:`benchmarks.analyses`) takes on the cluster, and its digest."""
         from distributed import Client

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 
 import clusterhub
 
-from .analyses import ANALYSES, timed
+from .analyses import ANALYSES, FORGETFUL, timed
 from .config import only_config
 from .lab import sides
 from .measuring import Figure, interleaved
@@ -23,7 +23,6 @@ from .measuring import Figure, interleaved
 WORKERS, MEMORY = 2, "1 GiB"
 ON_SLURM = 4
 RATIO = 1.03
-MESSAGES_KEPT = "distributed.admin.low-level-log-length"
 Run = Callable[[str], tuple[float, str]]
 """Runs the analysis of that name: the seconds that it takes, and its digest."""
 
@@ -63,6 +62,7 @@ def on_slurm(pairs: int) -> list[Figure]:
     """Ours over dask-jobqueue's."""
     with sides() as both:
         for side in (both.hub, both.native):
+            side.ask("be_forgetful")
             side.ask("start", workers=ON_SLURM, memory=MEMORY)
         runs: list[Run] = [
             lambda name: both.hub.ask("work", analysis=name),
@@ -118,16 +118,12 @@ def _compared(runs: list[Run], pairs: int) -> Iterator[tuple[str, list[tuple[flo
 
 @contextmanager
 def _undisturbed() -> Iterator[Any]:
-    """With no config of the user's; and without what the scheduler says of each rechunk by p2p, which is no warning here.
-
-    A scheduler in the caller's process keeps its last messages, and with them the futures of the caller that are in them: then
-    it would never forget, and the next run would find results of the one before.
-    """
+    """With no config of the user's; and without what the scheduler says of each rechunk by p2p, which is no warning here."""
     says = logging.getLogger("distributed.shuffle")
     before = says.level
     says.setLevel(logging.ERROR)
     try:
-        with only_config("{}\n") as config, dask.config.set({MESSAGES_KEPT: 0}):
+        with only_config("{}\n") as config, dask.config.set(FORGETFUL):
             yield config
     finally:
         says.setLevel(before)
