@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import json
+import os
 import runpy
 import time
 from argparse import Namespace
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import dask
@@ -29,8 +30,17 @@ FORGETFUL = {"distributed.admin.low-level-log-length": 0}
 that are in these: then nothing would be forgotten, and the next run would find results of the one before."""
 
 
-def timed(analysis: Callable[[Client], str], client: Client) -> tuple[float, str]:
-    """The seconds that it takes, and its digest. ``FORGETFUL`` has to have been set when the client was made.
+class Ran(NamedTuple):
+    """One run of an analysis."""
+
+    seconds: float
+    cpu: float
+    """Seconds of CPU of the client, the scheduler and the workers, and of the commands that they ran."""
+    digest: str
+
+
+def timed(analysis: Callable[[Client], str], client: Client) -> Ran:
+    """One run. ``FORGETFUL`` has to have been set when the client was made.
 
     Begins when the scheduler has forgotten all that was computed before: what is still there would not be computed again, and
     what is still being released would be charged to this run.
@@ -41,9 +51,20 @@ def timed(analysis: Callable[[Client], str], client: Client) -> tuple[float, str
         if time.monotonic() > deadline:
             raise TimeoutError(f"{held} tasks of the run before are still there after {PATIENCE:g} s")
         time.sleep(0.05)
-    began = time.perf_counter()
+    used, began = _used(client), time.perf_counter()
     digest = analysis(client)
-    return time.perf_counter() - began, digest
+    seconds = time.perf_counter() - began
+    return Ran(seconds, _used(client) - used, digest)
+
+
+def _used(client: Client) -> float:
+    """Seconds of CPU so far of all who take part."""
+
+    def here() -> tuple[int, float]:
+        return os.getpid(), sum(os.times()[:4])
+
+    workers = [seconds for _, seconds in client.run(here).values()]
+    return sum(workers) + sum(dict([here(), client.run_on_scheduler(here)]).values())  # often it is one process
 
 
 def orbits(client: Client) -> str:

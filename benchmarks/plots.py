@@ -50,13 +50,14 @@ class Plot:
 
 
 def _ratios(axes: Any, figures: Sequence[Figure]) -> None:
-    """A dot for each pair, a bar for their median, and the target."""
+    """A dot for each pair, a bar for their median, and the target; of the figures that have one."""
+    figures = [figure for figure in figures if figure.target is not None]
     for place, figure in enumerate(figures):
         ratios = [ours / native for ours, native in zip(figure.ours, figure.native, strict=True)]
         axes.plot([place] * len(ratios), ratios, "o", color=COLOURS[0], alpha=0.5, markeredgewidth=0)
         axes.hlines(median(ratios), place - 0.2, place + 0.2, color=COLOURS[0], linewidth=2)
     axes.axhline(1, color="#5a6675", linewidth=0.8)
-    if (target := figures[0].target) is not None:
+    for target in {figure.target for figure in figures}:
         axes.axhline(target, color=COLOURS[1], linewidth=1, linestyle="--")
         axes.annotate(f"target {target:.2f}", (1, target), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                       color=COLOURS[1])  # fmt: skip

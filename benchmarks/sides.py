@@ -93,8 +93,8 @@ class Side(ABC):
 
         dask.config.set(FORGETFUL)
 
-    def work(self, analysis: str) -> tuple[float, str]:
-        """The seconds that one of the analyses (:mod:`benchmarks.analyses`) takes on the cluster, and its digest."""
+    def work(self, analysis: str) -> tuple[float, float, str]:
+        """What one of the analyses (:mod:`benchmarks.analyses`) takes on the cluster."""
         from distributed import Client
 
         from .analyses import ANALYSES, timed

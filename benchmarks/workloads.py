@@ -15,21 +15,22 @@ from distributed import Client, LocalCluster
 
 import clusterhub
 
-from .analyses import ANALYSES, FORGETFUL, timed
+from .analyses import ANALYSES, FORGETFUL, Ran, timed
 from .config import only_config
-from .lab import sides
+from .lab import Asked, sides
 from .measuring import Figure, interleaved
 
 WORKERS, MEMORY = 2, "1 GiB"
 ON_SLURM = 4
 RATIO = 1.03
-Run = Callable[[str], tuple[float, str]]
-"""Runs the analysis of that name: the seconds that it takes, and its digest."""
+Run = Callable[[str], Ran]
+"""Runs the analysis of that name."""
 
 RUNNING = f"""Each analysis of `docs/examples`, in a size of 5 to 10 s, on a cluster that stands: `connect("local")` against
 `LocalCluster`, both of {WORKERS} workers of one thread and {MEMORY}. Both clusters are there while either is measured, a run
 begins when its scheduler has forgotten the one before, and all runs must end with the same result. What we add while an
-analysis runs is the control loop."""
+analysis runs is the control loop. The lines `CPU` are the seconds of CPU of the client, the scheduler and the workers, which
+a busy machine changes less."""
 
 ON_BATCH = f"""The same on one SLURM: `connect("slurm")` against dask-jobqueue's `SLURMCluster`, both encrypted and of
 {ON_SLURM} workers of one core and {MEMORY}, each in a job of its own. Ours has its scheduler in a keeper, a process of its own,
@@ -52,10 +53,7 @@ def running(pairs: int) -> list[Figure]:
     ):
         for client in (hub, bare):
             client.wait_for_workers(WORKERS)
-        return [
-            Figure(f"workloads: {name}", *times, target=RATIO)
-            for name, times in _compared([_on(hub), _on(bare)], pairs)
-        ]
+        return _over_native("workloads", _on(hub), _on(bare), pairs)
 
 
 def on_slurm(pairs: int) -> list[Figure]:
@@ -64,11 +62,7 @@ def on_slurm(pairs: int) -> list[Figure]:
         for side in (both.hub, both.native):
             side.ask("be_forgetful")
             side.ask("start", workers=ON_SLURM, memory=MEMORY)
-        runs: list[Run] = [
-            lambda name: both.hub.ask("work", analysis=name),
-            lambda name: both.native.ask("work", analysis=name),
-        ]
-        return [Figure(f"workloads-slurm: {name}", *times, target=RATIO) for name, times in _compared(runs, pairs)]
+        return _over_native("workloads-slurm", _asked(both.hub), _asked(both.native), pairs)
 
 
 def scaling(pairs: int) -> list[Figure]:
@@ -81,7 +75,7 @@ def scaling(pairs: int) -> list[Figure]:
             clients.append(standing.enter_context(Client(cluster, set_as_default=False)))
             clients[-1].wait_for_workers(workers)
         return [
-            Figure(f"scaling: {name}, {workers} workers", these, one)
+            Figure(f"scaling: {name}, {workers} workers", _seconds(these), _seconds(one))
             for name, (one, *more) in _compared([_on(client) for client in clients], pairs)
             for workers, these in zip(counts[1:], more, strict=True)
         ]
@@ -100,20 +94,40 @@ def _on(client: Client) -> Run:
     return lambda name: timed(ANALYSES[name], client)
 
 
-def _compared(runs: list[Run], pairs: int) -> Iterator[tuple[str, list[tuple[float, ...]]]]:
-    """Each analysis, and the seconds that each of ``runs`` took for it. Raises RuntimeError where their results differ.
+def _asked(side: Asked) -> Run:
+    return lambda name: Ran(*side.ask("work", analysis=name))
+
+
+def _over_native(title: str, ours: Run, native: Run, pairs: int) -> list[Figure]:
+    """The seconds of all analyses, and then those of CPU."""
+    compared = list(_compared([ours, native], pairs))
+    return [
+        *(Figure(f"{title}: {name}", _seconds(our), _seconds(their), RATIO) for name, (our, their) in compared),
+        *(Figure(f"{title}: {name}, CPU", _cpu(our), _cpu(their)) for name, (our, their) in compared),
+    ]
+
+
+def _compared(runs: list[Run], pairs: int) -> Iterator[tuple[str, list[tuple[Ran, ...]]]]:
+    """Each analysis, and what each of ``runs`` took for it. Raises RuntimeError where their results differ.
 
     It takes minutes, so each is told on standard error when it is there.
     """
     for name in ANALYSES:
         results = interleaved([partial(run, name) for run in runs], pairs)
-        digests = {digest for result in results for _, digest in result}
+        digests = {ran.digest for result in results for ran in result}
         if len(digests) > 1:
             raise RuntimeError(f"{name} ends with one of {', '.join(sorted(digests))}, so there is nothing to compare")
-        times = [tuple(seconds for seconds, _ in result) for result in results]
-        told = Figure(name, times[0], times[-1])
+        told = Figure(name, _seconds(results[0]), _seconds(results[-1]))
         print(f"{name}: {told.pair_ratio:.3f} …", end=" ", file=sys.stderr, flush=True)
-        yield name, times
+        yield name, results
+
+
+def _seconds(runs: tuple[Ran, ...]) -> tuple[float, ...]:
+    return tuple(ran.seconds for ran in runs)
+
+
+def _cpu(runs: tuple[Ran, ...]) -> tuple[float, ...]:
+    return tuple(ran.cpu for ran in runs)
 
 
 @contextmanager
