@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .measuring import Unavailable, Verdict
-from .showing import as_json, page, table
+from .showing import as_json, draw, page, table
 from .suite import SUITE
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.append((benchmark, []))
             print(f"NOT MEASURED: {reason}", file=sys.stderr)
     print(as_json(results) if asked.json else table(results))
+    if asked.plot or asked.write:
+        draw(results, PAGE.parent / "images")
     if asked.write:
         PAGE.write_text(page(results), encoding="utf-8")
     return int(any(figure.verdict is Verdict.MISSED for _, figures in results for figure in figures))
@@ -46,7 +48,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", action="append", choices=names, help=f"one of {', '.join(names)}")
     parser.add_argument("--pairs", metavar="N", type=_count, help="pairs of each figure (more is steadier)")
     parser.add_argument("--json", action="store_true", help="every sample, for a program")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md as well")
+    parser.add_argument("--plot", action="store_true", help="draw docs/images/benchmark-*.svg of it as well")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its pictures as well")
     asked = parser.parse_args(argv)
     if asked.write and asked.only:
         parser.error("--write needs all benchmarks; leave --only out")

@@ -1,4 +1,4 @@
-"""The figures as a table for a terminal, as JSON with every sample, and as the page ``docs/benchmarks.md``."""
+"""The figures as a table for a terminal, as JSON with every sample, as pictures, and as the page ``docs/benchmarks.md``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -149,4 +150,17 @@ def page(results: Results) -> str:
         counts = sorted({len(figure.ours) for figure in figures})
         pairs = f"{counts[-1]} {'pair' if counts[-1] == 1 else 'pairs'}" if counts else "not measured on this machine"
         parts += [f"**{benchmark.name}** ({pairs}): {benchmark.explanation}", ""]
+        if benchmark.plot is not None and figures:
+            parts += [f"![{benchmark.plot.shows}](images/{_picture(benchmark)})", ""]
     return "\n".join([*parts, REMARKS])
+
+
+def draw(results: Results, folder: Path) -> None:
+    """Write the pictures of what was measured, where there are any."""
+    for benchmark, figures in results:
+        if benchmark.plot is not None and figures:
+            (folder / _picture(benchmark)).write_text(benchmark.plot.svg(figures), encoding="utf-8")
+
+
+def _picture(benchmark: Benchmark) -> str:
+    return f"benchmark-{benchmark.name}.svg"

@@ -39,15 +39,17 @@ class Side(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cluster: Any = None
+        self._client: Any = None
+        os.environ["DASK_CONFIG"] = str(folder / "dask")  # none, on either side
 
     @abstractmethod
-    def make(self, workers: int, python: str = sys.executable) -> Any:
+    def make(self, workers: int, python: str = sys.executable, memory: str = MEMORY) -> Any:
         """A cluster with so many workers asked for."""
 
-    def start(self, workers: int, wait: bool = True) -> tuple[float, float]:
+    def start(self, workers: int, wait: bool = True, memory: str = MEMORY) -> tuple[float, float]:
         """When the making of a cluster began, and when it was over: with ``wait``, when all its workers were connected."""
         began = time.time()
-        self.cluster = self.make(workers)
+        self.cluster = self.make(workers, memory=memory)
         if wait:
             self.cluster.wait_for_workers(workers, timeout=PATIENCE)
         return began, time.time()
@@ -83,20 +85,23 @@ class Side(ABC):
             return {"began": began, "named": named, "ended": time.time(), "words": f"{type(error).__name__}: {error}"}
         raise AssertionError("workers came of a python that does not exist")
 
-    def digest(self, analysis: str) -> str:
-        """Of the result of one of the analyses (:mod:`benchmarks.analyses`) on the cluster."""
+    def be_forgetful(self) -> None:
+        """See :data:`benchmarks.analyses.FORGETFUL`; for clusters that are made from now on."""
+        import dask
+
+        from .analyses import FORGETFUL
+
+        dask.config.set(FORGETFUL)
+
+    def work(self, analysis: str) -> tuple[float, float, str]:
+        """What one of the analyses (:mod:`benchmarks.analyses`) takes on the cluster."""
         from distributed import Client
 
-        from .analyses import ANALYSES
+        from .analyses import ANALYSES, timed
 
-        with Client(self.cluster, set_as_default=False) as client:
-            return ANALYSES[analysis](client)
-
-    def work(self, analysis: str) -> float:
-        """The seconds that it takes."""
-        began = time.perf_counter()
-        self.digest(analysis)
-        return time.perf_counter() - began
+        if self._client is None:
+            self._client = Client(self.cluster, set_as_default=False)
+        return timed(ANALYSES[analysis], self._client)
 
     def named(self) -> float | None:
         """When the cluster told of a job that failed; None where it tells of none."""
@@ -104,6 +109,9 @@ class Side(ABC):
 
     def close(self) -> None:
         """End the cluster, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         if self.cluster is not None:
             self.cluster.close()
             self.cluster = None
@@ -123,12 +131,12 @@ class Hub(Side):
 
         self._connect = clusterhub.connect
 
-    def make(self, workers: int, python: str = sys.executable) -> Any:
+    def make(self, workers: int, python: str = sys.executable, memory: str = MEMORY) -> Any:
         """``connect``."""
         return self._connect(
             "slurm",
             workers=workers,
-            worker={"cores": CORES, "memory": MEMORY},
+            worker={"cores": CORES, "memory": memory},
             job={"walltime": "1h"},
             environment={"python": python},
             storage={"logs": str(self.folder / "logs")},
@@ -159,7 +167,6 @@ class JobQueue(Side):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        os.environ["DASK_CONFIG"] = str(folder / "dask")
         # Once a worker has been gone for that long, the job of its name is ended: a new one, if the name was given again
         # meanwhile. 15 s by default, within which we scale up again (distributed.deploy.spec, _update_worker_status).
         os.environ["DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT"] = f"{LOST}s"
@@ -167,12 +174,12 @@ class JobQueue(Side):
 
         self._cluster = dask_jobqueue.SLURMCluster
 
-    def make(self, workers: int, python: str = sys.executable) -> Any:
+    def make(self, workers: int, python: str = sys.executable, memory: str = MEMORY) -> Any:
         """``SLURMCluster`` and ``scale``: encrypted and without dashboards of the workers, as ours; Bokeh is slow to import."""
         cluster = self._cluster(
             cores=CORES,
             processes=1,
-            memory=MEMORY,
+            memory=memory,
             walltime="01:00:00",
             python=python,
             interface=NODE,

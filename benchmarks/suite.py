@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import batch, config, fresh, gateway, kept, kubernetes, living, turning, workloads
 from .measuring import Figure, Verdict
+from .plots import RATIOS, SCALING, Plot
 
 PATIENCE = 60.0
 """Seconds; see :meth:`Benchmark.run`. A quiet machine needs half of it for the longest."""
@@ -23,8 +24,10 @@ class Benchmark:
     measure: Callable[[int], list[Figure]]
     """Takes the number of pairs."""
     pairs: int
-    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes, and
-    those of the batch systems, which come last, another ten."""
+    """Enough for a steady median, few enough for a check that people run: all of them together take two to four minutes, those
+    of the batch systems another ten, and the workloads, which come last, a quarter of an hour."""
+    plot: Plot | None = None
+    """How its figures are drawn; None where a table tells it all."""
 
     def run(self, pairs: int | None = None) -> list[Figure]:
         """Its figures. What is above a target is measured once more, and all pairs count: a busy minute is no regression.
@@ -58,7 +61,8 @@ SUITE = (
     Benchmark("notice", batch.NOTICING, batch.noticing, pairs=3),
     Benchmark("queries", batch.ASKING, batch.asking, pairs=1),
     Benchmark("loop", turning.TURNING, turning.turning, pairs=3),
-    Benchmark("workloads", workloads.RUNNING, workloads.running, pairs=5),
-    Benchmark("scaling", workloads.SCALING, workloads.scaling, pairs=3),
+    Benchmark("workloads", workloads.RUNNING, workloads.running, pairs=5, plot=RATIOS),
+    Benchmark("workloads-slurm", workloads.ON_BATCH, workloads.on_slurm, pairs=5, plot=RATIOS),
+    Benchmark("scaling", workloads.SCALING, workloads.scaling, pairs=3, plot=SCALING),
 )
 """In the order in which they are shown; each name is also the first word of the names of its figures."""

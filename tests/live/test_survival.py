@@ -46,4 +46,5 @@ def test_its_jobs_walltimes_end_in_its_midst(place: Any) -> None:
         running = ORBITS.started_on(place, name, ORBITS.longest)
         assert running.digest() == expected(ORBITS, ORBITS.longest)
         last = {unit["name"] for unit in place.connected(name)}
+        assert last, "its last jobs ended, and none came after them"
         assert not first & last, "it was over before the first walltimes were: make it longer"
