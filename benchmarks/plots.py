@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import median
 from typing import Any
 
@@ -73,7 +74,7 @@ def _scaling(axes: Any, figures: Sequence[Figure]) -> None:
         lines.setdefault(name, {1: 1.0})[int(workers.split()[0])] = 1 / (figure.pair_ratio or 1.0)
     most = max(count for line in lines.values() for count in line)
     axes.plot([1, most], [1, most], color="#5a6675", linewidth=0.8, linestyle="--", label="n workers, n times as fast")
-    for colour, (name, line) in zip(COLOURS, lines.items(), strict=True):
+    for colour, (name, line) in zip(cycle(COLOURS), lines.items(), strict=False):
         axes.plot(list(line), list(line.values()), "o-", color=colour, label=f"{name}, {line[most]:.2f}")
     axes.set(xlabel="workers", ylabel="times as fast as one", ylim=(0.9, None))
     axes.set_xticks(sorted({count for line in lines.values() for count in line}))

@@ -36,9 +36,9 @@ ON_BATCH = f"""The same on one SLURM: `connect("slurm")` against dask-jobqueue's
 {ON_SLURM} workers of one core and {MEMORY}, each in a job of its own. Ours has its scheduler in a keeper, a process of its own,
 where dask-jobqueue has it in the caller's."""
 
-SCALING = """The same on `connect("local")`, from one worker of one thread, by twos, to as many as there are cores; all of these
-clusters stand beside one another. Ours is n workers, native is one worker, so a ratio of 1/n is all that n workers could give.
-Client and scheduler use the same cores as the workers."""
+SCALING = """The same on `connect("local")`, from one worker of one thread, by doubling, to as many as there are cores; all of
+these clusters stand beside one another. Ours is n workers, native is one worker, so a ratio of 1/n is all that n workers
+could give. Client and scheduler use the same cores as the workers."""
 
 
 def running(pairs: int) -> list[Figure]:
