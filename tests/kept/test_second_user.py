@@ -16,7 +16,8 @@ import pytest
 import clusterhub
 from clusterhub.keeper import end
 
-OWNER, INTRUDER = 54321, 54322
+OWNER = 100_000 + 2 * os.getpid()  # nobody else's: all of its processes are ended, and another run of this has its own
+INTRUDER = OWNER + 1
 
 MAKE = """
 import clusterhub
