@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
+import pytest
 from distributed import Client, Scheduler, Worker
 from distributed.comm.core import Comm, CommClosedError, connect
 
@@ -25,6 +26,13 @@ async def eventually(met: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain"
         await asyncio.sleep(0.01)
     return found
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have caretakers look, and lose patience, in fractions of a second."""
+    monkeypatch.setattr(caretaker, "INTERVAL", 0.05)
+    monkeypatch.setattr(caretaker, "BUSY_INTERVAL", 0.02)
+    monkeypatch.setattr(caretaker, "GRACE", 0.3)
 
 
 class Attended:

@@ -20,7 +20,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from clusterhub._dask.draining import hold, release
 
-VERSION = 1
+VERSION = 2
 """Of what it is asked and answers. It rises when another clusterhub would no longer understand it."""
 ORDER, ATTEND = "clusterhub-order", "clusterhub-attend"
 """The handlers by which a scheduler that has a caretaker is told and asked things."""
@@ -45,12 +45,10 @@ def install(dask_scheduler: Any, kind: type[Caretaker], memory: Mapping[str, Any
     return {"version": there.version, "memory": there.memory}
 
 
-def recall(dask_scheduler: Any) -> dict[str, Any]:
-    """What the scheduler's caretaker remembers, of version 0 where it has none, and how the cluster fares."""
+def recall(dask_scheduler: Any) -> dict[str, Any] | None:
+    """What the scheduler's caretaker remembers, and how the cluster fares; None where it has none, or one of another version."""
     there = dask_scheduler.plugins.get(Caretaker.name)
-    if there is None:
-        return {"version": 0, "memory": {}, "life": {"connected": len(dask_scheduler.workers)}}
-    return {"version": there.version, "memory": there.memory, "life": there.life()}
+    return {**there.memory, **there.life()} if there is not None and there.version == VERSION else None
 
 
 class Caretaker(SchedulerPlugin, ABC):  # type: ignore[misc]  # distributed carries no annotations

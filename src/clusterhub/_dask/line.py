@@ -79,8 +79,8 @@ class Line:
 
         if await self._python() != _python_here():
             return None
-        found: Mapping[str, Any] = await self._run(caretaker.recall)
-        return {**found["memory"], **found["life"]} if found["version"] == caretaker.VERSION else None
+        found: Mapping[str, Any] | None = await self._run(caretaker.recall)
+        return found
 
     async def _run(self, function: Callable[..., Any], **arguments: Any) -> Any:
         from clusterhub._dask import caretaker

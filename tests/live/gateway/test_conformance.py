@@ -12,11 +12,11 @@ import pytest
 
 from clusterhub.cluster import Cluster
 from clusterhub.display.waiting import silent
-from clusterhub.errors import ClusterGone
 from clusterhub.testing import BackendConformance
 from labs.gateway.lab import Gateway
 from live.gateway.conftest import used
 from live.gateway.stories import SMALL, write_profile
+from live.outages import answers
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +67,5 @@ class TestRestartedInMidLife(OnAGateway):
             cluster.wait(timeout=self.timeout, display=silent())
             self.gateway.kill()
             self.gateway.start()
-            self.eventually("it answers again", lambda: _answers(cluster))
+            self.eventually("it answers again", lambda: answers(cluster))
             yield cluster
-
-
-def _answers(cluster: Cluster) -> bool:
-    try:
-        cluster.report()
-    except ClusterGone as gone:
-        if gone.final:
-            raise
-        return False
-    return True

@@ -21,6 +21,7 @@ from clusterhub.profile import resolve
 from labs.gateway.lab import Gateway
 from live.gateway.conftest import used
 from live.gateway.stories import connected, eventually, options_of, write_profile
+from live.outages import answers
 
 SLOW = 60.0
 
@@ -34,16 +35,6 @@ def kept(gateways: Callable[..., Gateway]) -> Gateway:
 @pytest.fixture
 def lab(kept: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     return used(kept, monkeypatch)
-
-
-def answers(cluster: Cluster) -> bool:
-    try:
-        cluster.report()
-    except ClusterGone as gone:
-        if gone.final:
-            raise
-        return False
-    return True
 
 
 # The gateway

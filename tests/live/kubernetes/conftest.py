@@ -15,7 +15,7 @@ collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What libraries leave to the garbage collector where they are cancelled, as any question may be that is asked for a while
     only: kr8s the kubeconfig that it reads, httpcore the socket of a TLS handshake (its start_tls closes after errors alone)."""
-    ignored = ["unclosed file .*kubeconfig", "unclosed transport <_SelectorSocketTransport"]
+    ignored = ["unclosed file .*kubeconfig"]
     if (named := os.environ.get("CLUSTERHUB_KUBECONFIG")) is not None:
         server = re.search(r"server: https://([^:/\s]+):(\d+)", Path(named).read_text(encoding="utf-8"))
         ignored += [f"unclosed <socket.socket .*raddr=..{server[1]}., {server[2]}"] if server else []

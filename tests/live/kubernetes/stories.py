@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import pytest
 
 import clusterhub
-from clusterhub import ClusterGone
 from clusterhub.cluster import Cluster
 from clusterhub_backends.kubernetes.api import Api
 
@@ -50,17 +49,6 @@ def eventually(what: str, met: Callable[[], Any], patience: float = 60.0) -> Any
         assert time.monotonic() < deadline, f"not in {patience:g} s: {what}"
         time.sleep(0.2)
     return found
-
-
-def answers(cluster: Cluster) -> bool:
-    """Whether it can be asked now. Raises ClusterGone where it never can again."""
-    try:
-        cluster.report()
-    except ClusterGone as gone:
-        if gone.final:
-            raise
-        return False
-    return True
 
 
 def asked(kubeconfig: Path, question: Callable[[Api], Awaitable[T]]) -> T:

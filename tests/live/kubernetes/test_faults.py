@@ -16,7 +16,6 @@ from clusterhub.backend import UnitState
 from clusterhub.cluster import Cluster
 from clusterhub.display.waiting import silent
 from live.kubernetes.stories import (
-    answers,
     asked,
     connected,
     eventually,
@@ -27,6 +26,7 @@ from live.kubernetes.stories import (
     there,
     write_profile,
 )
+from live.outages import answers
 
 SLOW = 90.0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from clusterhub.display.waiting import silent
-from live.kubernetes.stories import answers, asked, connected, eventually, lab, left
+from live.kubernetes.stories import asked, connected, eventually, lab, left
+from live.outages import answers
 
 SLOW = 90.0
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from attended import hurry
 from distributed import get_worker
 from tornado.httpclient import HTTPClientError
 
@@ -24,9 +25,7 @@ from .cared import Cared, cared, eventually
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(everywhere, "INTERVAL", 0.05)
-    monkeypatch.setattr(everywhere, "BUSY_INTERVAL", 0.02)
-    monkeypatch.setattr(everywhere, "GRACE", 0.3)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
@@ -99,12 +98,13 @@ def attributes_of(*names: str) -> set[str]:
 
 
 async def test_a_scheduler_has_one_caretaker_and_that_remembers_what_the_first_was_told(cluster: Cared):
-    assert recall(cluster.scheduler) == {"version": 0, "memory": {}, "life": {"connected": 0}}
+    assert recall(cluster.scheduler) is None
     first = cluster.care(asked=[3, 3])
     again = install(cluster.scheduler, GatewayCaretaker, {"asked": [9, 9]})
     assert again == {"version": VERSION, "memory": first.memory}
     recalled = recall(cluster.scheduler)
-    assert (recalled["version"], recalled["memory"]) == (VERSION, first.memory)
+    assert recalled is not None
+    assert {key: recalled[key] for key in first.memory} == first.memory
     assert first.memory["asked"] == [3, 3]
 
 
@@ -573,4 +573,5 @@ async def test_all_that_it_remembers_is_plain_data(cluster: Cared):
 
     cluster.care()
     recalled = recall(cluster.scheduler)
+    assert recalled is not None
     assert json.loads(json.dumps(recalled)) == recalled

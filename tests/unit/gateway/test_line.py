@@ -170,7 +170,9 @@ async def test_one_without_dask_gateway_s_service_goes_without(cluster: Cared):
 
 
 async def test_a_caretaker_of_another_version_is_left_alone(cluster: Cared):
-    cluster.care().version = caretaker.VERSION + 1
+    theirs = cluster.care()
+    theirs.version = caretaker.VERSION - 1
+    theirs.life = None  # it knows other things, and is asked for none of them
     async with lined(cluster) as line:
         await line.meet(MEMORY)
         assert not line.attended

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from attended import hurry
 from distributed import get_worker
 
-from clusterhub._dask import caretaker as everywhere
 from clusterhub_backends.kubernetes import caretaker as module
 from clusterhub_backends.kubernetes.sight import LIFE
 
@@ -22,9 +22,7 @@ from .cared import Cared, cared, eventually
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(everywhere, "INTERVAL", 0.05)
-    monkeypatch.setattr(everywhere, "BUSY_INTERVAL", 0.02)
-    monkeypatch.setattr(everywhere, "GRACE", 0.3)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
