@@ -18,6 +18,7 @@ from distributed import Client
 import clusterhub
 from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError, WorkersFailed
 from clusterhub.keeper import collect, end
+from clusterhub.keeper.identity import Life, Process
 from kept.conftest import SMALL, eventually, family, gone, how_it_ended, living
 
 NONE = {"workers": 0, **SMALL}
@@ -42,6 +43,16 @@ def test_a_killed_keeper_takes_its_workers_along_and_is_told(eddies, store):
     assert [info.state for info in clusterhub.clusters()] == ["dead"]
     with pytest.raises(ClusterGone, match="gc"):
         clusterhub.attach("eddies")
+
+
+def test_one_that_is_just_dying_is_not_said_to_be_busy(eddies, store, monkeypatch):
+    """Its connections end first; a moment later it is seen to be dead."""
+    seen, at_once = iter([Life.ALIVE] * 5), Process.life
+    monkeypatch.setattr(Process, "life", lambda process: next(seen, None) or at_once(process))
+    os.kill(store.read("eddies").keeper.pid, signal.SIGKILL)
+    with pytest.raises(ClusterGone, match="died without a word") as gone_:
+        eddies.report()
+    assert gone_.value.final
 
 
 def test_a_dead_cluster_gives_its_name_to_a_new_one(eddies, store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,8 @@ LEFT_LOOK = 0.5
 """Seconds between two looks at whether a keeper says that it could not end everything."""
 DEATH_LOOK = 0.5
 """Seconds after which an answer that has not come makes us look whether the keeper still lives."""
+DYING = 1.0
+"""Seconds that a process may take from its last connection to its end, on a busy machine."""
 RENEW = 20.0
 """Seconds between two signs of life to a keeper on another host."""
 
@@ -240,6 +243,7 @@ class RemoteDeployment:
         try:
             answer = await self._answered(self._link.ask(HANDLER, call=call))
         except ClusterGone as gone:
+            await self._seen_to_die()
             raise await asyncio.to_thread(self._explained, gone) from gone
         if "error" in answer:
             raise error_from(answer["error"])
@@ -256,6 +260,12 @@ class RemoteDeployment:
             return asking.result()
         finally:
             asking.cancel()
+
+    async def _seen_to_die(self) -> None:
+        """Return when the keeper does not live, or after a moment: who is killed loses its connections first, then its life."""
+        keeper, deadline = self._record.keeper, time.monotonic() + DYING
+        while keeper is not None and await asyncio.to_thread(keeper.life) is Life.ALIVE and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
 
     def _is_dead(self) -> bool:
         return self._record.keeper is not None and self._record.keeper.life() is Life.DEAD
