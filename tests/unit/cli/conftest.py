@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,11 +15,15 @@ from click.testing import CliRunner, Result
 
 from clusterhub.api.checking import CheckReport
 from clusterhub.backend import Document, Finding, NoOptions, Plan
-from clusterhub.cli import clusterhub
+from clusterhub.cli import clusterhub, watching
 from clusterhub.display import Report
 from clusterhub.errors import ConfigError, Problem
+from clusterhub.keeper.record import Record, Status
+from clusterhub.keeper.records import Store
 from clusterhub.spec import ClusterSpec, Job, Node, Worker, Workers
 from clusterhub_backends.pbs import PbsBackend
+
+from .attached import Living, record
 
 HAL = ClusterSpec(
     backend="pbs",
@@ -181,6 +185,36 @@ def hub(profile_room: Profiles) -> Callable[..., Result]:
         return CliRunner().invoke(clusterhub, args, prog_name="clusterhub")
 
     return invoke
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    return Store.here()
+
+
+@pytest.fixture
+def eddies(store: Store) -> Record:
+    """A cluster that is written down, and that this process seems to keep."""
+    found = record()
+    store.claim(found)
+    now = datetime.now(UTC)
+    status = Status(
+        taken=now, target=(2, 2), asked=2, connected=1, pending=1, failed=0, idle_since=now - timedelta(minutes=3),
+        ends=now + timedelta(minutes=57, seconds=30), headline="", kept=True,
+    )  # fmt: skip
+    store.write_status(found.uid, found.name, status)
+    return found
+
+
+@pytest.fixture
+def living(monkeypatch: pytest.MonkeyPatch) -> Living:
+    import clusterhub.api
+
+    cluster = Living()
+    monkeypatch.setattr(clusterhub.api, "attach", lambda name, hold=False: cluster)
+    monkeypatch.setattr(clusterhub.api.attaching, "located", lambda name: None)
+    monkeypatch.setattr(watching, "EVERY", 0.0)
+    return cluster
 
 
 def config_error(*problems: Problem) -> ConfigError:

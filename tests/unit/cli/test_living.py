@@ -4,147 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.shell_completion import ShellComplete
-from click.testing import CliRunner, Result
 
-from clusterhub import keeper
-from clusterhub.api import attaching
-from clusterhub.backend import CONTRACT, Document, Leaf, NoOptions, Plan, Unit, UnitState
-from clusterhub.cli import clusterhub, starting, watching
+from clusterhub.backend import Leaf, NoOptions, Plan
+from clusterhub.cli import clusterhub, starting
 from clusterhub.cli.arithmetic import asked_for
 from clusterhub.cli.logs import Shown, news
 from clusterhub.cli.names import dashboard_line, headline, place
 from clusterhub.cli.running import split
-from clusterhub.cli.ticket import Seen, bundle
 from clusterhub.cli.watching import until_it_ends
-from clusterhub.display import Report
-from clusterhub.errors import ClusterGone, ConfigError, Failure, WaitTimeout, WorkersFailed
+from clusterhub.errors import ClusterGone, Failure, WaitTimeout, WorkersFailed
 from clusterhub.keeper.identity import Process
-from clusterhub.keeper.record import End, Record, Status
+from clusterhub.keeper.record import Record
 from clusterhub.keeper.records import Store
-from clusterhub.keeper.standing import Condition, Standing
-from clusterhub.keeper.wire import without_secrets
 from clusterhub.spec import ClusterSpec, Job, Node, Worker, Workers
 
-HOST = os.uname().nodename
-PREFIX = "cfG9cMn_3qVnZxw-71ViEg"
-
-
-def hub(*args: str, **options: Any) -> Result:
-    return CliRunner().invoke(clusterhub, args, prog_name="clusterhub", **options)
-
-
-def report(connected: int = 2, target: Workers | None = None, failure: Failure | None = None) -> Report:
-    units = tuple(Unit(str(n), UnitState.CONNECTED, workers=(f"tls://{n}",)) for n in range(connected))
-    wanted = target or Workers.exactly(2)
-    link = f"http://127.0.0.1:8787/{PREFIX}/status"
-    return Report(
-        "eddies", "hal", "pbs", "job", wanted, connected, units, failure, "tls://a:1", link, datetime.now(UTC)
-    )
-
-
-def plan(**changes: Any) -> Plan[NoOptions]:
-    return Plan(
-        name="eddies", backend="local", profile="hal", spec=ClusterSpec(backend="local", workers=Workers.exactly(2)),
-        options=NoOptions(), uid="a" * 32, dashboard_prefix=PREFIX, **changes,
-    )  # fmt: skip
-
-
-def record(name: str = "eddies", **changes: Any) -> Record:
-    plain = {
-        "contract": CONTRACT, "uid": "a" * 32, "name": name, "profile": "hal", "backend": "local", "state": "running",
-        "named": True, "kept": True, "creator": Process.this(), "keeper": Process.this(), "address": "tls://a:1",
-        "dashboard": f"http://127.0.0.1:8787/{PREFIX}/status", "created": datetime.now(UTC),
-        "plan": without_secrets(plan()), "version": "0.1.0", "python": "/usr/bin/python",
-    }  # fmt: skip
-    return Record(**{**plain, **changes})
-
-
-@pytest.fixture
-def store(home: Path) -> Store:
-    return Store.here()
-
-
-@pytest.fixture
-def eddies(store: Store) -> Record:
-    """A cluster that is written down, and that this process seems to keep."""
-    found = record()
-    store.claim(found)
-    now = datetime.now(UTC)
-    status = Status(
-        taken=now, target=(2, 2), asked=2, connected=1, pending=1, failed=0, idle_since=now - timedelta(minutes=3),
-        ends=now + timedelta(minutes=57, seconds=30), headline="", kept=True,
-    )  # fmt: skip
-    store.write_status(found.uid, found.name, status)
-    return found
-
-
-class Living:
-    """An attached cluster."""
-
-    name = "eddies"
-
-    def __init__(self) -> None:
-        self.reports: list[Any] = [report()]
-        self.texts: Mapping[str, str] = {"0": "a worker", "scheduler": "the scheduler", "keeper": "the keeper"}
-        self.told: list[Any] = []
-        self.closed = False
-        self.scheduler_address, self.security = "tcp://127.0.0.1:1", None
-        self.waiting: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> Living:
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.closed = True
-
-    def report(self) -> Report:
-        found = self.reports[0] if len(self.reports) == 1 else self.reports.pop(0)
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
-    def wait(self, n: int | None = None, **options: Any) -> None:
-        self.waiting()
-
-    def scale(self, n: int) -> None:
-        self.told.append(n)
-        self.reports = [report(target=Workers.exactly(n))]
-
-    def adapt(self, minimum: int, maximum: int) -> None:
-        self.told.append((minimum, maximum))
-        self.reports = [report(target=Workers(minimum=minimum, maximum=maximum))]
-
-    def units(self) -> Any:
-        return self.report().units
-
-    def logs(self, unit: str | None = None) -> Mapping[str, str]:
-        return self.texts if unit is None else {unit: self.texts[unit]}
-
-
-@pytest.fixture
-def living(monkeypatch: pytest.MonkeyPatch) -> Living:
-    import clusterhub.api
-
-    cluster = Living()
-    monkeypatch.setattr(clusterhub.api, "attach", lambda name, hold=False: cluster)
-    monkeypatch.setattr(clusterhub.api.attaching, "located", lambda name: None)
-    monkeypatch.setattr(watching, "EVERY", 0.0)
-    return cluster
-
+from .attached import HOST, PREFIX, Living, hub, plan, record, report
 
 # ls
 
@@ -314,93 +197,6 @@ def test_following_names_the_source_when_it_changes(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.splitlines() == ["──── keeper ────", "a", "b", "──── 0 ────", "x"]
 
 
-# down and gc
-
-
-@pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    asked: list[str] = []
-
-    def end(name: str) -> str:
-        asked.append(name)
-        if name == "nope":
-            raise ConfigError.of("there is no cluster of that name", path="name = 'nope'")
-        if name == "far":
-            raise ClusterGone("far was not ended", final=False)
-        if name == "gone":
-            raise ClusterGone("there is no cluster 'gone' any more")
-        return f"{name} has ended"
-
-    monkeypatch.setattr(attaching, "end", end)
-    monkeypatch.setattr(keeper, "end", end, raising=False)
-    return asked
-
-
-def test_every_name_is_ended_whatever_becomes_of_the_others(ends: list[str]) -> None:
-    result = hub("down", "nope", "eddies", "tides", "eddies")
-    assert ends == ["nope", "eddies", "tides"]
-    assert result.stdout == "  ✔ eddies has ended\n  ✔ tides has ended\n"
-    assert result.exit_code == 2
-
-
-def test_what_cannot_be_ended_is_a_failure(store: Store, ends: list[str]) -> None:
-    store.claim(record("far"))
-    result = hub("down", "far", "eddies")
-    assert (result.exit_code, result.stdout) == (1, "  ✔ eddies has ended\n")
-    assert "far was not ended" in result.stderr
-
-
-def test_unreachable_is_not_ended(store: Store) -> None:
-    store.claim(record(keeper=Process.this().model_copy(update={"host": "login1"})))
-    result = hub("down", "eddies")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "eddies was not ended" in result.stderr
-    assert "login1" in result.stderr
-    assert "left alone" in hub("gc").stdout
-    assert store.names() == ["eddies"]
-
-
-def test_one_that_died_is_cleared_away(store: Store) -> None:
-    store.claim(record(keeper=Process.this().model_copy(update={"started": "1"})))
-    result = hub("down", "eddies")
-    assert (result.exit_code, "eddies was dead" in result.stdout) == (0, True)
-    assert store.names() == []
-    again = hub("down", "eddies")
-    assert (again.exit_code, "it ended at" in again.stdout) == (0, True)
-
-
-def test_what_had_ended_before_is_as_it_was_wanted(ends: list[str]) -> None:
-    assert hub("down", "gone").exit_code == 0
-
-
-def test_all_is_asked_about_first(store: Store, eddies: Record, ends: list[str]) -> None:
-    result = hub("down", "--all")
-    assert (result.exit_code, result.stderr) == (2, "✘ end 1 cluster (eddies)? add --yes\n")
-    assert ends == []
-    assert hub("down", "--all", "--yes").exit_code == 0
-    assert ends == ["eddies"]
-
-
-@pytest.mark.parametrize("words", [(), ("--all", "eddies")])
-def test_down_wants_names_or_all(words: tuple[str, ...], ends: list[str]) -> None:
-    assert hub("down", *words).exit_code == 2
-    assert ends == []
-
-
-def test_gc_says_what_went_and_why(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    assert hub("gc").stdout == "nothing to remove\n"
-    from clusterhub.keeper.collecting import Finding
-
-    found = [Finding("old", "removed", "its keeper is gone", ("27.hal",)), Finding("far", "left alone", "ask there")]
-    monkeypatch.setattr(keeper, "collect", lambda **options: found, raising=False)
-    assert hub("gc").stdout.splitlines() == [
-        "NAME  WHAT        WHY",
-        "old   removed     its keeper is gone; ended: 27.hal",
-        "far   left alone  ask there",
-    ]
-    assert json.loads(hub("gc", "--json").stdout)[0]["ended"] == ["27.hal"]
-
-
 # up
 
 
@@ -547,56 +343,3 @@ def test_what_does_not_go_with_on_is_told(words: tuple[str, ...], said: str, liv
     result = hub("run", *words)
     assert result.exit_code == 2
     assert said in result.stderr
-
-
-# report
-
-
-def seen(log: str = "", **changes: Any) -> Seen:
-    values = (Leaf("worker.memory", "8 GiB", "~/.clusterhub.yaml:9", False),)
-    documents = (Document(title="job script", text="#PBS -q big\n"),)
-    made = record(plan=without_secrets(plan(values=values, documents=documents)))
-    return Seen(made, Standing(Condition.LIVING, "its keeper lives"), log, **changes)
-
-
-def test_a_ticket_holds_what_helps() -> None:
-    text = bundle(seen("ready at tls://a:1", report=report(), logs={"0": "a worker said this"}))
-    for part in ("distributed", "worker.memory", "~/.clusterhub.yaml:9", "#PBS -q big", "2 of 2 workers connected",
-                 "ready at tls://a:1", "a worker said this", "its keeper lives"):  # fmt: skip
-        assert part in text
-
-
-def test_a_ticket_holds_no_secret() -> None:
-    unknown = "Zm9vYmFyYmF6cXV4MTIzNA"
-    log = (
-        f"dashboard at: http://127.0.0.1:8787/{PREFIX}/status\ndashboard at: http://10.0.0.1:1/{unknown}/status\n"
-        "API_TOKEN=tok-1234567\nhttps://me:hunter2@example.org/x"
-    )
-    failing = report(0, failure=Failure("x", source="password: opensesame", log_tail=(f"/{PREFIX}/status",)))
-    text = bundle(seen(log, report=failing, logs={"0": log}))
-    for secret in (PREFIX, unknown, "tok-1234567", "hunter2", "opensesame"):
-        assert secret not in text
-
-
-def test_a_ticket_of_a_dead_cluster_is_made_of_its_files(store: Store, tmp_path: Path) -> None:
-    store.claim(record(keeper=Process.this().model_copy(update={"started": "1"})))
-    (store.folder("eddies") / "keeper.log").write_text("its last words\n")
-    target = tmp_path / "ticket.txt"
-    result = hub("report", "eddies", "--output", str(target))
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "its last words" in target.read_text()
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    again = hub("report", "eddies", "--output", str(target))
-    assert again.exit_code == 2
-    assert "not replaced" in again.stderr
-
-
-def test_a_ticket_of_an_ended_cluster_and_of_none(store: Store) -> None:
-    made = record()
-    store.claim(made)
-    (store.folder("eddies") / "keeper.log").write_text("its last words\n")
-    store.retire(made, End(when=datetime.now(UTC), reason="it was idle"))
-    text = hub("report", "eddies").stdout
-    assert "its last words" in text
-    assert "it was idle" in text
-    assert hub("report", "tides").exit_code == 2

@@ -27,7 +27,7 @@ from clusterhub.keeper.standing import Condition, judged, standing
 from clusterhub.keeper.submission import dask_variables, keeper_command
 from clusterhub.keeper.wire import Order, Ready
 from clusterhub.profile import resolve
-from unit.keeper.test_records import FAR, OTHER, UID, record, status
+from unit.keeper.writing import FAR, OTHER, UID, record, status
 
 AS_JOB = {"spec": {"lifecycle": {"host": "job"}}}
 STARTING = {"keeper": None, "state": "starting", "plan": AS_JOB}
