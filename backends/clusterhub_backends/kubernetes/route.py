@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 PORT = 8786
 TRIAL = 2.0
 """Seconds in which a scheduler that can be reached at all answers."""
+PATIENCE = 25.0
+"""Seconds in which the one way that was asked for is tried again: nodes hear of a new Service only after it was made."""
+AGAIN = 0.5
+"""Seconds between two of these trials."""
 HEAD_START = 0.3
 """Seconds by which the direct way may come after the forwarded one, and is taken all the same: it does not break with the API
 server."""
@@ -51,15 +56,15 @@ class Route:
         """
         open_to_all = list(_outside(pod, outside)) if outside is not None else []
         addresses = [*_addresses(pod, service, api.namespace), *open_to_all]
-        direct = asyncio.create_task(_first_of(addresses, security)) if how != "port-forward" else None
-        if direct is not None and how == "direct":
-            if (found := await direct) is not None:
+        if how == "direct":
+            if (found := await _first_in_time(addresses, security)) is not None:
                 return cls(*found, inside=found not in open_to_all)
             tried = ", ".join(f"{host}:{port}" for host, port in addresses)
             raise ClusterhubError(
                 f"the scheduler cannot be reached from here at {tried}; leave kubernetes.route auto, or give it a Service that"
                 " can be (kubernetes.service_type: LoadBalancer)"
             )
+        direct = asyncio.create_task(_first_of(addresses, security)) if how == "auto" else None
         better = await cls._better(await cls._forwarded(api, str(pod["metadata"]["name"])), direct, security)
         better.inside = not better.forwarded and (better.host, better.port) not in open_to_all
         return better
@@ -124,6 +129,14 @@ def _addresses(pod: Mapping[str, Any], service: Mapping[str, Any], namespace: st
         yield spec["clusterIP"], PORT
     if address := pod.get("status", {}).get("podIP"):
         yield address, PORT
+
+
+async def _first_in_time(addresses: list[tuple[str, int]], security: Security | None) -> tuple[str, int] | None:
+    """As :func:`_first_of`, tried again for as long as a way may take to open."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := await _first_of(addresses, security)) is None and time.monotonic() < deadline:
+        await asyncio.sleep(AGAIN)
+    return found
 
 
 async def _first_of(addresses: list[tuple[str, int]], security: Security | None) -> tuple[str, int] | None:

@@ -113,8 +113,30 @@ async def test_a_proxy_that_answers_for_an_address_that_it_does_not_know_is_no_s
         assert (await found("auto")).forwarded
 
 
+async def test_a_service_that_the_nodes_have_not_heard_of_yet_is_tried_again(monkeypatch):
+    monkeypatch.setattr(route, "TRIAL", 0.2)
+    monkeypatch.setattr(route, "AGAIN", 0.01)
+    tried = asyncio.Event()
+    first_of = route._first_of
+
+    async def watched(addresses, security):
+        found = await first_of(addresses, security)
+        tried.set()
+        return found
+
+    monkeypatch.setattr(route, "_first_of", watched)
+    async with silence() as port:
+        reached(monkeypatch, [(SILENT, port)], Forwarding(0))
+        way = asyncio.create_task(found("direct"))
+        await tried.wait()
+    async with Scheduler(port=port, host=SILENT, dashboard_address=":0"):
+        async with asyncio.timeout(20):
+            assert ((await way).host, (await way).port) == (SILENT, port)
+
+
 async def test_direct_alone_says_where_it_was_tried(monkeypatch):
     monkeypatch.setattr(route, "TRIAL", 0.2)
+    monkeypatch.setattr(route, "PATIENCE", 0.3)
     async with silence() as nobody:
         reached(monkeypatch, [(SILENT, nobody)], Forwarding(0))
         with pytest.raises(route.ClusterhubError, match=rf"{SILENT}:{nobody}.*kubernetes\.route"):
