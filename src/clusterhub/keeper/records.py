@@ -208,19 +208,13 @@ class Store:
         afterwards. Idempotent. Raises NotOurs where another cluster has the name. Where others may end the same cluster,
         hold :meth:`locked`.
         """
-        folder, ended = self.folder(record.name), self._own("ended")
-        leaving = folder.with_name(f".ending-{record.name}-{record.uid}")
-        with suppress(NotThere):
-            if (there := self.read(record.name)).uid != record.uid:
-                raise not_ours(record.name, there.uid)
-            with writing(folder), suppress(FileNotFoundError):  # somebody else ended it just now
-                folder.rename(leaving)
-        memory = ended / f"{record.name}-{record.uid[:8]}"
+        memory = self._own("ended") / f"{record.name}-{record.uid[:8]}"
+        kept = [Path(name).name for name in salvage] if self._has(record) else []
         try:
-            with writing(memory):
-                self._remember(leaving, memory, record.model_copy(update={"end": end}), salvage)
+            with writing(memory):  # before it is freed: at no time is it neither in use nor remembered
+                self._remember(memory, record.model_copy(update={"end": end}), kept)
         finally:
-            removed_wholly(leaving)
+            self._free(record)
         self._prune(end.when)
         self._sweep()
 
@@ -287,15 +281,34 @@ class Store:
             except FileNotFoundError as error:
                 raise NotOurs(f"{name} is not written down any more; its record was in {folder}") from error
 
-    def _remember(self, leaving: Path, memory: Path, record: Record, salvage: Collection[str]) -> None:
+    def _has(self, record: Record) -> bool:
+        """Whether the name is its. Raises NotOurs where it is another's."""
+        try:
+            there = self.read(record.name)
+        except NotThere:
+            return False
+        if there.uid != record.uid:
+            raise not_ours(record.name, there.uid)
+        return True
+
+    def _remember(self, memory: Path, record: Record, kept: Collection[str]) -> None:
         make_own(memory)
         with opened_own(memory) as opened:
-            for name in salvage:
-                path = leaving / Path(name).name
+            for path in (self.folder(record.name) / name for name in kept):
                 if path.is_file() and not path.is_symlink():
                     path.replace(memory / path.name)
             if not (memory / RECORD).exists():
                 replace_in(opened, RECORD, as_bytes(record), durable=True)
+
+    def _free(self, record: Record) -> None:
+        folder = self.folder(record.name)
+        leaving = folder.with_name(f".ending-{record.name}-{record.uid}")
+        try:
+            with suppress(NotOurs), writing(folder), suppress(FileNotFoundError):  # somebody else ended it just now
+                if self._has(record):
+                    folder.rename(leaving)
+        finally:
+            removed_wholly(leaving)
 
     def _remembered(self) -> list[tuple[datetime, Path, Record | None]]:
         """What is in ``ended/``, the oldest first; without its record where that cannot be read."""

@@ -446,7 +446,7 @@ async def test_where_the_queue_is_full_a_share_goes_early_so_that_somebody_takes
         await until(lambda: world.link.retired != [])
         assert len(world.link.retired) <= 4
         await until(lambda: len(world.link.retired) >= 8)
-        assert not any(entry.alive for entry in first)
+        await until(lambda: not any(entry.alive for entry in first), "the end of the first")
 
 
 async def test_a_task_that_no_job_is_long_enough_for_is_named_until_it_ends():

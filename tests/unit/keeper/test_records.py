@@ -313,6 +313,22 @@ def test_what_ended_is_remembered_without_its_keys(store: Store, eddies: Record)
         store.read("eddies")
 
 
+def test_at_no_time_is_a_cluster_neither_in_use_nor_remembered(
+    store: Store, eddies: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[list[Record]] = []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        freed.append(store.ended("eddies"))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    store.retire(eddies, ENDED)
+    assert freed == [[eddies.model_copy(update={"end": ENDED})]]
+    assert store.names() == []
+
+
 def test_an_end_may_be_told_twice(store: Store, eddies: Record) -> None:
     store.retire(eddies, ENDED)
     store.retire(eddies, End(when=NOON + timedelta(hours=1), reason="again"))
