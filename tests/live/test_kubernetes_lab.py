@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 NAMED = "kubernetes" in os.environ.get("CLUSTERHUB_LIVE", "").split(",")
 
 
-@pytest.mark.timeout(3000)  # with the ten minutes of a build that is under way
+@pytest.mark.timeout(2700)
 def test_on_a_real_kubernetes() -> None:
     lab = Path("/tmp") / f"clusterhub-kubernetes-{os.getpid()}"
     if not (NAMED or os.environ.get("CLUSTERHUB_KUBECONFIG")):
