@@ -12,6 +12,7 @@ from clusterhub import BackendUnavailable
 from clusterhub.profile.secrets import redact_text
 
 if TYPE_CHECKING:
+    import httpx
     from kr8s.asyncio import Api as Kr8s
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -117,7 +118,24 @@ async def opened(found: Way) -> Kr8s:
         raise BackendUnavailable(_unfit(error, found)) from error
     finally:
         _forget_keys(line)
+    assert line._session is not None
+    line._session.event_hooks = {"request": [_watch_handshake]}
     return line
+
+
+async def _watch_handshake(request: httpx.Request) -> None:
+    """Have the connection closed whose TLS handshake is broken off: httpcore does so after errors alone, and questions may be
+    cancelled."""
+    connected: list[Any] = []
+
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".connect_tcp.complete"):
+            connected.append(info["return_value"])
+        elif event.endswith(".start_tls.failed"):
+            for stream in connected:
+                await stream.aclose()
+
+    request.extensions["trace"] = trace
 
 
 async def renewed(line: Kr8s, found: Way) -> Kr8s:

@@ -154,5 +154,5 @@ async def told(api: Api, client: httpx.AsyncClient, pod: Object) -> Mapping[str,
     except (TimeoutError, httpx.HTTPError, ValueError):
         return None
     finally:
-        await tunnel.close(0.2)  # whoever lists clusters waits
+        await tunnel.close()
     return life if isinstance(life, Mapping) else None

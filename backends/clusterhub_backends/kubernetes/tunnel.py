@@ -16,9 +16,6 @@ logger = logging.getLogger(__name__)
 
 PIECE = 2**16
 """Bytes that are passed on at a time."""
-OPENING = 2.0
-"""Seconds for which a connection that is only being opened is let open, before it is broken off: httpcore leaves the socket of a
-TLS handshake that is cancelled to the garbage collector."""
 
 
 class Tunnel:
@@ -29,59 +26,51 @@ class Tunnel:
         self._pod = pod
         self._port = port
         self._server: asyncio.Server | None = None
-        self._streams: set[asyncio.Task[Any]] = set()
-        self._opening: set[asyncio.Task[Any]] = set()
-        """Those of them that have not reached the pod yet."""
-        self._closed = False
+        self._streams: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def open(self) -> int:
         """Listen, and return the port of loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def close(self, patience: float = OPENING) -> None:
-        """End it, with all connections, those that are only being opened after ``patience`` seconds at most. Idempotent."""
-        self._closed = True
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for stream in self._streams - self._opening:
+    async def close(self) -> None:
+        """End it, with all connections. Idempotent."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        streams = dict(self._streams)
+        for stream in streams:
             stream.cancel()
-        if self._opening:
-            await asyncio.wait(set(self._opening), timeout=patience)
-        if left := set(self._streams):
-            for stream in left:
-                stream.cancel()
-            await asyncio.wait(left)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        stream = asyncio.current_task()
-        assert stream is not None
-        self._streams.add(stream)
-        try:
-            await self._pass_on(stream, reader, writer)
-        except asyncio.CancelledError:
-            pass  # we are closing
-        except Exception as error:  # noqa: BLE001 - websockets fail in many ways, and all mean that this one has ended
-            logger.debug("clusterhub: a connection to %s has ended: %r", self._pod, error)
-        finally:
-            self._streams.discard(stream)
-            self._opening.discard(stream)
-            writer.transport.abort()
+        if streams:
+            await asyncio.wait(streams)
+        for writer in streams.values():  # here, since what is cancelled before it begins has no word in its end
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _pass_on(
-        self, stream: asyncio.Task[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Not a coroutine: asyncio would keep its task from us until it begins, and one that we close before would stay open."""
+        if self._server is None:
+            writer.transport.abort()
+            return
+        stream = asyncio.create_task(self._serve(reader, writer))
+        self._streams[stream] = writer
+        stream.add_done_callback(self._let_go)
+
+    def _let_go(self, stream: asyncio.Task[Any]) -> None:
+        self._streams.pop(stream).transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._pass_on(reader, writer)
+        except Exception as error:  # noqa: BLE001 - websockets fail in many ways, and all mean that this one has ended
+            logger.debug("clusterhub: a connection to %s has ended: %r", self._pod, error)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         namespace = self._api.namespace
         params = {"name": self._pod, "namespace": namespace, "ports": str(self._port), "_preload_content": "false"}
         url = f"/api/v1/namespaces/{namespace}/pods/{self._pod}/portforward"
-        self._opening.add(stream)
         async with self._api.kr8s.open_websocket(base=url, version="", url="", params=params) as websocket:
-            self._opening.discard(stream)
-            if self._closed:
-                return
             both = {asyncio.create_task(_out(reader, websocket)), asyncio.create_task(_in(websocket, writer))}
             try:
                 ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

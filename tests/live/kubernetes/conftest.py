@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,10 @@ collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What libraries leave to the garbage collector where they are cancelled, as any question may be that is asked for a while
-    only: kr8s the kubeconfig that it reads, httpcore the socket of a TLS handshake (its start_tls closes after errors alone)."""
-    ignored = ["unclosed file .*kubeconfig"]
-    if (named := os.environ.get("CLUSTERHUB_KUBECONFIG")) is not None:
-        server = re.search(r"server: https://([^:/\s]+):(\d+)", Path(named).read_text(encoding="utf-8"))
-        ignored += [f"unclosed <socket.socket .*raddr=..{server[1]}., {server[2]}"] if server else []
+    """What kr8s leaves to the garbage collector where it is cancelled, as any question may be: the kubeconfig that it reads."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            for each in ignored:
-                item.add_marker(pytest.mark.filterwarnings(f"ignore:{each}:ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed file .*kubeconfig:ResourceWarning"))
 
 
 @pytest.fixture

@@ -271,6 +271,28 @@ async def test_http_is_not_taken_for_https(tmp_path: Path) -> None:
             await api.list("pods")
 
 
+async def test_a_question_that_is_broken_off_in_the_handshake_leaves_no_connection(tmp_path: Path) -> None:
+    """httpcore would leave it to the garbage collector, as long as the event loop lives."""
+    greeted, ended = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read(2**16)
+        greeted.set()
+        assert await reader.read() == b""
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asked(kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as api:
+            question = asyncio.create_task(api.list("pods"))
+            await asyncio.wait_for(greeted.wait(), 30)
+            question.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await question
+            await asyncio.wait_for(ended.wait(), 30)
+
+
 async def test_an_address_that_is_none_is_told_as_such(tmp_path: Path) -> None:
     async with asked(kubeconfig(tmp_path, "gopher://nowhere")) as api:
         with pytest.raises(BackendUnavailable, match="names gopher://nowhere as its server"):
