@@ -79,15 +79,15 @@ def cause_of(
 ) -> Failure | None:
     """Why no more workers are to be expected, while fewer than ``wanted`` are connected; None while there may be more.
 
-    That is what does not pass by itself, or had half a minute for it. Where others have what is lacking and workers of ours
-    run, there is no failure: the cluster is busy.
+    That is what does not pass by itself, or had half a minute for it. Where others have what is lacking, or nodes take nothing,
+    and workers of ours run, there is no failure: that is so for a while.
     """
     if len(workers) >= wanted:
         return None
     final = [
         (unit, trouble)
         for unit, trouble in _troubles("worker", pods, deployments, Events(events), workers, now, came)
-        if trouble.is_final(now) and not (trouble.busy and workers)
+        if trouble.is_final(now) and not (trouble.temporary and workers)
     ]
     final += _repeated_ends(_of("worker", pods), workers)
     return _commonest(final)

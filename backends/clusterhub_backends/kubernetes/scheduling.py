@@ -26,6 +26,9 @@ SCALES_UP = frozenset({"TriggeredScaleUp", "Nominated"})
 _REASON = re.compile(
     r"(?P<nodes>\d+) (?P<what>Insufficient [\w./-]+|Too many pods|node\(s\) (?:[^,.{]|\.(?=\w))+(?:\{[^}]*\})?)"
 )
+_UNFIT = re.compile(r"untolerated taint(?:\(s\)| \{node\.kubernetes\.io/)|were unschedulable|no nodes available")
+"""What comes over nodes that have taken such pods before: they are drained, or were not heard of for a while, as after an outage
+of the API server. Which taint that is Kubernetes 1.34 does not tell."""
 _PREEMPTION = re.compile(r"preemption: (?P<text>.*)", re.DOTALL)
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?P<what>not found|is being deleted)')
 _KEYS = {"cpu": "worker.cores", "memory": "worker.memory"}
@@ -54,8 +57,8 @@ def unschedulable(pod: Object, events: Events, now: datetime) -> Trouble | None:
         return Trouble(
             f"{words}; the cluster is adding a node", f"{source} {ordered}".strip(), because, next_step, FOR_EVER, since
         )
-    busy = "Insufficient" in source and not _never(source)
-    return Trouble(words, source, because, next_step, PATIENCE, since, busy=busy)
+    temporary = not _never(source) if "Insufficient" in source else _UNFIT.search(source) is not None
+    return Trouble(words, source, because, next_step, PATIENCE, since, temporary=temporary)
 
 
 def _scale_up(pod: Object, events: Events, now: datetime) -> str:

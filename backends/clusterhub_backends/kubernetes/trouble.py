@@ -31,8 +31,9 @@ class Trouble:
     exit_code: int | None = None
     ended: bool = False
     """Whether something had begun, and ended; else it has not begun."""
-    busy: bool = False
-    """Whether others have what is lacking, and may give it back."""
+    temporary: bool = False
+    """Whether it passes for one whose like has come before: others have what is lacking, and may give it back, or nodes take
+    nothing for a while."""
 
     def is_final(self, now: datetime) -> bool:
         """Whether nothing more is to be expected of waiting."""
