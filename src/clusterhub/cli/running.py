@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 
 ON = "--on"
+SLOW = 10.0
+"""Seconds after which whoever waits for the end of a cluster is told that it takes long."""
 
 
 class Run(click.Command):
@@ -94,10 +98,13 @@ def run(profile: str, words: tuple[str, ...], on: str | None, sets: tuple[str, .
         )
     given = overrides(sets, workers)
     code: int | None = None
-    with Signals() as signals:
+    with Signals() as signals, SlowEnd() as slow:
         try:
             with _opened(profile, on, given) as cluster:
-                code = _run_on(cluster, on or cluster.name, argv, signals)
+                try:
+                    code = _run_on(cluster, on or cluster.name, argv, signals)
+                finally:
+                    slow.begins(cluster.name)
         except ClusterhubError as error:
             if code is None:
                 raise
@@ -129,6 +136,29 @@ def _run_on(cluster: Cluster, name: str, argv: list[str], signals: Signals) -> i
         cluster.wait(1)
     with address_variables(name, cluster.scheduler_address, cluster.security) as variables:
         return run_child(argv, variables, signals, Watch(cluster))
+
+
+class SlowEnd:
+    """Tells once that a cluster takes long to end: a queue that does not answer is asked again for minutes."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begins(self, name: str) -> None:
+        """From now on the cluster of that name is being ended; until the end of the ``with``."""
+        text = f"ending {name} takes longer than usual: its system may not answer; interrupt twice to leave that undone"
+        self._timer = threading.Timer(SLOW, tell_line, [text])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Watch:

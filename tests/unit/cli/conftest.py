@@ -99,6 +99,7 @@ class Cluster:
         self.minimum, self.scheduler_address, self.security = minimum, address, security
         self.waited: list[int] = []
         self.closed = False
+        self.ending: Callable[[], object] = lambda: None
 
     def wait(self, n: int) -> None:
         self.waited.append(n)
@@ -130,6 +131,7 @@ class Api(ModuleType):
         try:
             yield self.cluster
         finally:
+            self.cluster.ending()
             self.cluster.closed = True
 
     def plan(self, profile: str, **overrides: Any) -> Plan[NoOptions]:

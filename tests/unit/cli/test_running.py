@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from click.testing import Result
 
 from clusterhub.cli import child as child_module
+from clusterhub.cli import running
 from clusterhub.cli.child import CannotExecute, address_variables, argv_of, run_child
 from clusterhub.cli.running import split
 from clusterhub.cli.signals import Signals
@@ -186,6 +188,24 @@ def test_a_cluster_that_dies_meanwhile_is_told_once(hub: Hub, api: Any, monkeypa
     result = hub("run", "hal", *python("import time; time.sleep(0.5)"))
     assert result.exit_code == 0
     assert result.stderr == "✘ the scheduler does not answer\n"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_end_that_takes_long_is_told_while_it_does(
+    hub: Hub, api: Any, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """As where a queue does not answer, which is asked again for minutes."""
+    told: list[str] = []
+    heard = threading.Event()
+    monkeypatch.setattr(running, "SLOW", 0.01)
+    monkeypatch.setattr(running, "tell_line", lambda text: (told.append(text), heard.set()))
+    if fails:
+        api.cluster.wait = lambda n: sys.exit(143)
+    api.cluster.ending = lambda: heard.wait(30)
+    assert hub("run", "hal", "true").exit_code == (143 if fails else 0)
+    assert told == [
+        "ending hal-1 takes longer than usual: its system may not answer; interrupt twice to leave that undone"
+    ]
 
 
 PARENT = """
