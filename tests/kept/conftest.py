@@ -21,6 +21,7 @@ from clusterhub.errors import ClusterhubError
 from clusterhub.keeper.identity import Life, Process, end
 from clusterhub.keeper.record import Record
 from clusterhub.keeper.records import Store
+from importable import environment
 
 SMALL: dict[str, Any] = {"worker": {"cores": 1, "memory": "512 MiB"}, "local": {"dashboard": False}}
 
@@ -55,11 +56,10 @@ class Program:
     def __init__(self, folder: Path, body: str) -> None:
         path = folder / f"program{len(list(folder.iterdir()))}.py"
         path.write_text(HEAD + textwrap.indent(textwrap.dedent(body), "    ") + FOOT)
-        paths = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
         self.process = subprocess.Popen(
             [sys.executable, str(path)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=environment(),
         )  # fmt: skip
 
     def says(self) -> list[Any]:

@@ -28,6 +28,7 @@ from distributed import Client, LocalCluster, SchedulerPlugin  # noqa: E402
 from clusterhub import demo  # noqa: E402
 from clusterhub.demo import climate, picture  # noqa: E402
 from clusterhub.errors import ClusterhubError  # noqa: E402
+from importable import environment  # noqa: E402
 
 NOT_ON_WORKERS = ("xarray", "netCDF4", "cftime", "matplotlib", "pandas", "iris_sample_data", "clusterhub")
 
@@ -277,8 +278,7 @@ def test_an_asynchronous_client_is_refused_before_anything_is_read() -> None:
 def test_importing_the_demo_loads_nothing_heavy() -> None:
     heavy = ("dask", "distributed", "numpy", "xarray", "matplotlib", "netCDF4", "iris_sample_data")
     code = f"import sys, clusterhub.demo; print([name for name in {heavy} if name in sys.modules])"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+import importable
+
 TOKEN = secrets.token_hex(16)
 LONG = 60_000
 """Milliseconds that a kernel, a cluster or a dashboard may take to be there."""
@@ -110,7 +112,7 @@ def free_port() -> int:
 def _paths() -> dict[str, str]:
     """The packages of this process for the server and its kernels; its own backends too, such as the tests'."""
     return {
-        "PYTHONPATH": os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path),
+        "PYTHONPATH": importable.path(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 

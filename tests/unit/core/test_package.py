@@ -14,7 +14,7 @@ import clusterhub
 import clusterhub.aio
 import clusterhub.api
 import clusterhub.errors
-from core.conftest import environment
+from importable import environment
 
 HEAVY = ("distributed", "dask", "dask_jobqueue", "dask_kubernetes", "dask_gateway", "pydantic", "rich", "click")
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,46 +67,3 @@ def made_without_clusterhub(name: str = "", **options: Any) -> str:
 def living() -> list[str]:
     """The names of all that live in the system."""
     return sorted(cluster.plan.name for cluster in LIVING.values())
-
-
-class Shell:
-    """Programs in a home of their own, beside a system that all of them can reach."""
-
-    def __init__(self, folder: Path) -> None:
-        self.system = folder / "system"
-        self.system.mkdir()
-        self._home = folder
-
-    def environment(self) -> dict[str, str]:
-        path = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
-        return {**os.environ, "HOME": str(self._home), "PYTHONPATH": path, "DETACHED_SYSTEM": str(self.system)}
-
-    def begins(self, *argv: str) -> subprocess.Popen[str]:
-        """A Python with these arguments."""
-        return subprocess.Popen(
-            [sys.executable, *argv], cwd=self._home, env=self.environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def runs(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """The same, to its end."""
-        process = self.begins(*argv)
-        stdout, stderr = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of clusterhub."""
-        return self.runs("-m", "clusterhub", *words)
-
-    def schedulers(self) -> list[int]:
-        """The processes of the clusters that were started, whether they live or not."""
-        return [int(path.read_text()) for path in self.system.glob("*/pid")]
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    yield made
-    for pid in made.schedulers():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

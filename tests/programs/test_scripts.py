@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core.conftest import Script
+from .conftest import Script
 
 Start = Callable[[str], Script]
 SMALL = "workers=2, worker={'cores': 1, 'memory': '512 MiB'}, local={'dashboard': False}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from clusterhub.keeper.identity import Life, Process, end
+from importable import environment
 
 SMALL = ("--workers", "2", "--set", "worker.cores=1", "--set", "worker.memory=512MiB", "--set", "local.dashboard=false")
 PATIENCE = 60
@@ -42,9 +42,7 @@ class Shell:
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        path = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
-        own = {"HOME": str(self._folder), "CLUSTERHUB_STATE": str(self.state), "PYTHONPATH": path}
-        return {**os.environ, **own}
+        return environment(HOME=str(self._folder), CLUSTERHUB_STATE=str(self.state))
 
     def record(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.state / "clusters" / name / "record.json").read_text())
