@@ -26,9 +26,11 @@ SCALES_UP = frozenset({"TriggeredScaleUp", "Nominated"})
 _REASON = re.compile(
     r"(?P<nodes>\d+) (?P<what>Insufficient [\w./-]+|Too many pods|node\(s\) (?:[^,.{]|\.(?=\w))+(?:\{[^}]*\})?)"
 )
-_UNFIT = re.compile(r"untolerated taint(?:\(s\)| \{node\.kubernetes\.io/)|were unschedulable|no nodes available")
-"""What comes over nodes that have taken such pods before: they are drained, or were not heard of for a while, as after an outage
-of the API server. Which taint that is Kubernetes 1.34 does not tell."""
+_UNFIT = re.compile(
+    r"Too many pods|untolerated taint(?:\(s\)| \{node\.kubernetes\.io/)|were unschedulable|no nodes available"
+)
+"""What comes over nodes that have taken such pods before: they are full, are drained, or were not heard of for a while, as after
+an outage of the API server. Which taint that is Kubernetes 1.34 does not tell."""
 _PREEMPTION = re.compile(r"preemption: (?P<text>.*)", re.DOTALL)
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?P<what>not found|is being deleted)')
 _KEYS = {"cpu": "worker.cores", "memory": "worker.memory"}

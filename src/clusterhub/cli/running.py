@@ -104,7 +104,8 @@ def run(profile: str, words: tuple[str, ...], on: str | None, sets: tuple[str, .
                 try:
                     code = _run_on(cluster, on or cluster.name, argv, signals)
                 finally:
-                    slow.begins(cluster.name)
+                    if on is None:
+                        slow.begins(cluster.name)
         except ClusterhubError as error:
             if code is None:
                 raise

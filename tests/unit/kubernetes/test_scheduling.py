@@ -28,27 +28,40 @@ def test_an_autoscaler_that_takes_its_order_back_is_not_waited_for() -> None:
     assert sample.later(26).cause() is not None
 
 
-@pytest.mark.parametrize("why", ["tainted", "cordoned"])
-def test_nodes_that_take_nothing_for_a_while_fail_nobody_who_has_workers(why: str) -> None:
-    """After an outage of the API server they are tainted until they have been heard of for a minute."""
-    sample, other = Recorded.of("busy"), Recorded.of(why)
+def one_waits(message: str) -> tuple[Recorded, dict[str, str]]:
+    """A cluster of two, of which one runs and has connected, and the other waits for these reasons."""
+    sample = Recorded.of("busy")
     pending, running = sorted(sample.units(wanted=2), key=lambda unit: unit.state)
-    [pod] = [each for each in sample.pods if each["metadata"]["name"] == pending.name]
-    pod["status"]["conditions"][0]["message"] = other.pod["status"]["conditions"][0]["message"]
+    pods = {each["metadata"]["name"]: each for each in sample.pods}
+    pods[pending.name]["status"]["conditions"][0]["message"] = message
+    return sample, {deployment_of(pods[running.name]): "tls://10.0.0.1:1"}
+
+
+def recorded(name: str) -> str:
+    """The scheduler's sentence in that sample."""
+    return str(Recorded.of(name).pod["status"]["conditions"][0]["message"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        recorded("tainted"),
+        recorded("cordoned"),
+        "0/3 nodes are available: 3 node(s) had untolerated taint {node.kubernetes.io/unreachable: }.",
+        "0/3 nodes are available: 3 Too many pods.",
+        "no nodes available to schedule pods",
+    ],
+)
+def test_nodes_that_take_nothing_for_a_while_fail_nobody_who_has_workers(message: str) -> None:
+    """After an outage of the API server they are tainted until they have been heard of for a minute."""
+    sample, workers = one_waits(message)
     assert sample.later(26).cause(wanted=2) is not None
-    [name] = [deployment_of(each) for each in sample.pods if each["metadata"]["name"] == running.name]
-    assert sample.later(120).cause({name: "tls://10.0.0.1:1"}, wanted=2) is None
+    assert sample.later(120).cause(workers, wanted=2) is None
 
 
 def test_a_taint_that_is_named_and_is_somebodys_own_is_a_cause_whoever_runs() -> None:
-    sample = Recorded.of("busy")
-    pending, running = sorted(sample.units(wanted=2), key=lambda unit: unit.state)
-    [pod] = [each for each in sample.pods if each["metadata"]["name"] == pending.name]
-    pod["status"]["conditions"][0]["message"] = (
-        "0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu}."
-    )
-    [name] = [deployment_of(each) for each in sample.pods if each["metadata"]["name"] == running.name]
-    cause = sample.later(26).cause({name: "tls://10.0.0.1:1"}, wanted=2)
+    sample, workers = one_waits("0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu}.")
+    cause = sample.later(26).cause(workers, wanted=2)
     assert cause is not None
     assert cause.because == "kubernetes.tolerations"
 
