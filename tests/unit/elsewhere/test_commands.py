@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -47,9 +48,10 @@ def test_ls_tells_of_it_and_of_what_could_not_be_asked(eddies, config):
         """
     )
     found = hub("ls")
-    assert found.stdout.splitlines()[1].split() == [
-        "eddies", "near", "simulated", "running", "0/0", "-", "0s", "-", "-", "site", "near"
-    ]  # fmt: skip
+    *shown, age, idle, left, site, near = found.stdout.splitlines()[1].split()
+    assert shown == ["eddies", "near", "simulated", "running", "0/0", "-"]
+    assert re.fullmatch(r"\d+s", age)
+    assert [idle, left, site, near] == ["-", "-", "site", "near"]
     assert found.stderr == "! slip was not asked for its clusters: 1 problem, see clusterhub show slip\n"
 
 
@@ -193,7 +195,7 @@ def test_up_starts_one_that_is_kept_and_finds_it_again(sites):
     assert first.exit_code == 0
     assert living() == ["eddies"]
     again = hub("up", "near", "--name", "eddies", "--workers", "0")
-    assert "✔ it lives already, for 0s, scheduler" in again.stdout
+    assert re.search(r"✔ it lives already, for \d+s, scheduler", again.stdout)
     assert clusterhub.attach("eddies").report().target.minimum == 0
     other = hub("up", "near", "--name", "eddies", "--set", "worker.memory=1GiB")
     assert (other.exit_code, "eddies has 512 MiB" in other.stderr) == (2, True)
@@ -236,7 +238,7 @@ def test_one_of_two_of_a_name_has_to_be_said_which(eddies):
     connect("far", name="eddies", keep=True).close()
     refused = hub("down", "eddies")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert f"on near (site near), for 0s: {eddies.id}" in refused.stderr
+    assert re.search(rf"on near \(site near\), for \d+s: {re.escape(eddies.id)}", refused.stderr)
     assert hub("down", eddies.id).exit_code == 0
     assert hub("down", "eddies").exit_code == 0
     assert living() == []
