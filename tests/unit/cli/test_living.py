@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -43,7 +44,10 @@ def test_ls_tells_of_every_cluster_from_its_files(store: Store, eddies: Record) 
     head, first, second = result.stdout.splitlines()
     assert result.exit_code == 0
     assert head.split() == ["NAME", "PROFILE", "BACKEND", "STATE", "WORKERS", "PENDING", "AGE", "IDLE", "ENDS", "HOST"]
-    assert first.split() == ["eddies", "hal", "local", "running", "1/2", "1", "0s", "3m", "in", "57m", HOST]
+    *begin, age, idle, _, ends, host = first.split()
+    assert begin == ["eddies", "hal", "local", "running", "1/2", "1"]
+    assert re.fullmatch(r"\d+s", age)
+    assert (idle, ends, host) == ("3m", "57m", HOST)
     assert second.split()[:4] == ["old", "hal", "local", "dead"]
     assert "clusterhub gc" in second
 
@@ -109,7 +113,9 @@ def test_status_for_programs(living: Living, eddies: Record) -> None:
 
 def test_a_cluster_that_only_starts_is_not_waited_for(store: Store, living: Living) -> None:
     store.claim(record(state="starting"))
-    assert hub("status", "eddies").stdout == f"eddies on hal (local, {HOST}): starting, since 0s\n"
+    assert re.fullmatch(
+        rf"eddies on hal \(local, {re.escape(HOST)}\): starting, since \d+s\n", hub("status", "eddies").stdout
+    )
     assert not living.closed
 
 

@@ -182,10 +182,10 @@ def dead_port() -> str:
 
 
 async def gone_within(address: str, ask: Callable[[SchedulerLink], Awaitable[Any]]) -> ClusterGone:
-    """The error of a link of half a second's patience, whose answer must come within ten times that."""
+    """The error of a link of half a second's patience, long before the 30 s that Dask would take by itself."""
     link = SchedulerLink(address, None, patience=0.5)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             with pytest.raises(ClusterGone) as caught:
                 await ask(link)
     finally:
@@ -242,7 +242,7 @@ async def test_an_idle_worker_leaves_at_once(small):
 async def test_results_move_before_a_worker_leaves(small):
     first = small.addresses[0]
     result = await small.client.scatter({"x": 42}, workers=[first])
-    await Drain(small.link, [first], patience=5).run()
+    await Drain(small.link, [first], patience=60).run()
     assert await small.client.gather(result) == {"x": 42}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
+import effort
 from clusterhub.profile import parse_set
 from clusterhub.profile.secrets import HIDDEN, is_secret_name, redact_text
 from clusterhub.profile.written import one_line
@@ -70,11 +70,9 @@ def test_harmless_texts_stay_as_they_are() -> None:
         assert redact_text(text) == text
 
 
-def test_redaction_of_anything_takes_no_time() -> None:
-    started = time.monotonic()
-    for text in ("a" * 200_000, "a://" * 50_000, "--a " * 50_000, "token=" * 30_000, "a:" * 100_000, " " * 200_000):
-        redact_text(text)
-    assert time.monotonic() - started < 5
+@pytest.mark.parametrize("part", ["a", "a://", "--a ", "token=", "a:", " "])
+def test_redaction_of_anything_is_work_in_proportion(part: str) -> None:
+    assert effort.growth(lambda size: redact_text(part * size), 1000, 8) < 20, "64 were quadratic"
 
 
 @pytest.mark.parametrize(

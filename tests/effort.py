@@ -1,0 +1,31 @@
+"""How the work of a function grows with its input: a ratio of CPU times, which a busy machine does not change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+SMALLEST = 0.005
+"""Seconds of CPU below which a measurement would be noise."""
+
+
+def of(work: Callable[[int], Any], size: int) -> float:
+    """Seconds of CPU that ``work(size)`` takes in this thread: of three attempts the best."""
+
+    def once() -> float:
+        began = time.thread_time()
+        work(size)
+        return time.thread_time() - began
+
+    return min(once() for _ in range(3))
+
+
+def growth(work: Callable[[int], Any], size: int, factor: int) -> float:
+    """How many times the CPU ``work(factor * size)`` takes of ``work(size)``: near ``factor`` where it is linear.
+
+    ``size`` is doubled until there is something to measure.
+    """
+    while (small := of(work, size)) < SMALLEST:
+        size *= 2
+    return of(work, factor * size) / small
