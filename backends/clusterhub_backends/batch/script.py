@@ -111,6 +111,12 @@ def _head(plan: Plan[Any], driver: Driver) -> str:
             echo "clusterhub: $*" >&2
             exit "$code"
         }}
+        ended() {{ # PROCESS: its code, once it has ended or had before; a signal that is trapped breaks a `wait` off
+            local code=127 last
+            while kill -0 "$1" 2>/dev/null; do wait "$1"; code=$?; done
+            wait "$1" 2>/dev/null; last=$?; (( last == 127 )) || code=$last
+            return "$code"
+        }}
         readable() {{ # FILE: whether it can be read, within a while
             local until_=$((SECONDS + {READ_PATIENCE}))
             until [[ -r $1 ]]; do ((SECONDS < until_)) && sleep 2 || return 1; done
@@ -249,7 +255,7 @@ def _run(plan: Plan[Any], name: str) -> str:
     keys = " ".join(shlex.quote(path) for path in (plan.tls.ca, plan.tls.cert, plan.tls.key)) if plan.tls else ""
     started = f"""\
 export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'  # workers serve nothing without a key
-began=$SECONDS code=0
+began=$SECONDS
 {_started(plan, name)}
 worker=$!
 trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU
@@ -262,9 +268,7 @@ trap 'kill -TERM "$worker" 2>/dev/null' TERM INT XCPU
 watchdog=$!
 """
     ended = f"""\
-# A signal that is trapped ends a `wait` early; the last one gives the code, also where it has ended by then.
-while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done
-wait "$worker" 2>/dev/null; last=$?; (( last == 127 )) || code=$last
+ended "$worker"; code=$?
 kill "$watchdog" 2>/dev/null
 wait "$watchdog" 2>/dev/null
 (( $? == {Stage.WATCHDOG} )) && give_up {Stage.WATCHDOG} "the scheduler was silent for {WATCH_PATIENCE} s"
@@ -293,9 +297,7 @@ def _started(plan: Plan[Any], name: str) -> str:
                     {command} &
                 pids+=($!)
             done
-            for pid in "${{pids[@]}}"; do
-                while kill -0 "$pid" 2>/dev/null; do wait "$pid" || code=$?; done
-            done
+            for pid in "${{pids[@]}}"; do ended "$pid" || code=$?; done
             exit "$code"
         }}
         workers &"""

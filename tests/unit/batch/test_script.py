@@ -201,25 +201,44 @@ def test_a_variable_that_is_a_secret_is_in_a_file_and_in_no_script(tmp_path, mon
     assert run(script).returncode == Stage.KEYS
 
 
+@pytest.fixture
+def two_with_gpus(tmp_path):
+    """Runs the end of the script of a job of two workers with GPUs of their own, which are ``worker``, a piece of bash."""
+    said = {"worker": {"gpus": 2}, "job": {"workers_per_job": 2}}
+    script = body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
+    _, _, tail = script.partition("export DASK_DISTRIBUTED")
+    python = tmp_path / "python"
+    head = f"{script.partition('readable()')[0]}\npython={python} address=tcp://127.0.0.1:9 index=0 restart=0\n"
+
+    def ran(worker, **environment):
+        python.write_text(f"#!/bin/bash\n[[ $1 == -c ]] && exit 0\n[[ $1 == - ]] && exit 3\n{worker}\n")
+        python.chmod(0o755)
+        return run(head + "export DASK_DISTRIBUTED" + tail, **environment)
+
+    return ran
+
+
 @pytest.mark.parametrize(
     ("given", "seen"),
     [("4,5,6,7", ["4,5", "6,7"]), ("GPU-a,GPU-b,GPU-c,GPU-d", ["GPU-a,GPU-b", "GPU-c,GPU-d"]), ("", ["0,1", "2,3"])],
 )
-def test_workers_of_one_job_have_gpus_of_their_own(tmp_path, given, seen):
-    said = {"worker": {"gpus": 2}, "job": {"workers_per_job": 2}}
-    script = body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
-    python = tmp_path / "python"
-    python.write_text(
-        '#!/bin/bash\n[[ $1 == -c ]] && exit 0\n[[ $1 == - ]] || echo "$CUDA_VISIBLE_DEVICES ${@:5:1} $((RANDOM))"; exit 3\n'
-    )
-    python.chmod(0o755)
-    _, _, tail = script.partition("export DASK_DISTRIBUTED")
-    head = f"{script.partition('readable()')[0]}\npython={python} address=tcp://127.0.0.1:9 index=0 restart=0\n"
-    done = run(head + "export DASK_DISTRIBUTED" + tail, CUDA_VISIBLE_DEVICES=given)
+def test_workers_of_one_job_have_gpus_of_their_own(two_with_gpus, given, seen):
+    done = two_with_gpus('echo "$CUDA_VISIBLE_DEVICES ${@:5:1} $((RANDOM))"; exit 3', CUDA_VISIBLE_DEVICES=given)
     shown = sorted(line.rsplit(" ", 1)[0] for line in done.stdout.splitlines() if "ch0g0" in line)
     assert shown == [f"{gpus} ch0g0-0-r0-{i}" for i, gpus in enumerate(seen)]
     assert done.returncode == 3
     assert key_of_worker("ch0g0-0-r0-1") == key_of_worker("ch0g0-0-r0-0")
+
+
+def test_the_code_of_a_worker_that_ended_before_the_others_is_the_jobs(two_with_gpus):
+    """It was lost where bash had heard of that end before it was asked for the code."""
+    assert two_with_gpus("[[ ${@:5:1} == *-1 ]] && exit 3; sleep 0.5").returncode == 3
+
+
+def test_a_worker_that_ends_well_when_it_is_told_to_is_no_failure_of_the_job(two_with_gpus):
+    """The signal that a `wait` was broken off by was taken for the worker's code."""
+    tells = "[[ ${@:5:1} == *-1 ]] && { sleep 0.3; kill -TERM $(ps -o ppid= $PPID); }"
+    assert two_with_gpus(f"trap 'kill $!; exit 0' TERM; sleep 60 & {tells}; wait").returncode == 0
 
 
 # Names

@@ -544,6 +544,7 @@ async def test_how_it_fares_is_told_in_seconds_until_the_first_of_its_ends(clust
 
 async def test_while_it_works_only_its_age_ends_it(cluster: Cared):
     caretaker = cluster.care(max_age=1000.0, idle_timeout=600.0)
+    await caretaker.aim(1, 1)
     await cluster.start("a")
     client = await cluster.client()
     gate("faring")
