@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from distributed import Client, Scheduler, Worker
+from distributed import Client, Scheduler, Worker, get_worker
 from distributed.comm.core import Comm, CommClosedError, connect
 
 from clusterhub._dask import caretaker
@@ -33,6 +34,20 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caretaker, "INTERVAL", 0.05)
     monkeypatch.setattr(caretaker, "BUSY_INTERVAL", 0.02)
     monkeypatch.setattr(caretaker, "GRACE", 0.3)
+
+
+GATES: dict[str, threading.Event] = {}
+
+
+def gate(name: str) -> threading.Event:
+    """Workers are threads of this process: a task can wait for us."""
+    return GATES.setdefault(name, threading.Event())
+
+
+def work(name: str) -> str:
+    """A task that runs until its gate is opened; where it ran."""
+    assert GATES[name].wait(30)
+    return str(get_worker().name)
 
 
 class Attended:

@@ -82,3 +82,8 @@ async def cared() -> AsyncIterator[Cared]:
         address, _ = await stack.enter_async_context(serving({"/health": lambda request: servers[0].health(request)}))
         servers.append(GatewayServer(address))
         yield Cared(await started(stack, GatewayCaretaker), servers[0], stack)
+
+
+async def looked(times: int = 5) -> None:
+    """It has had its looks."""
+    await asyncio.sleep(0.05 * (times + 1))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from attended import hurry
-from distributed import get_worker
+from attended import GATES, gate, hurry, work
 
 from clusterhub_backends.kubernetes import caretaker as module
 from clusterhub_backends.kubernetes.sight import LIFE
@@ -29,20 +27,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cared]:
     async with cared(monkeypatch) as made:
         yield made
-
-
-GATES: dict[str, threading.Event] = {}
-
-
-def gate(name: str) -> threading.Event:
-    """Workers are threads of this process: a task can wait for us."""
-    return GATES.setdefault(name, threading.Event())
-
-
-def work(name: str) -> str:
-    """A task that runs until its gate is opened; where it ran."""
-    assert GATES[name].wait(30)
-    return str(get_worker().name)
 
 
 async def busy(cluster: Cared, *names: str) -> list[Any]:
