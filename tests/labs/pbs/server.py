@@ -352,13 +352,13 @@ class Server:
         told = [run for run in runs if run.process is not None and run.verdict is None]
         for run in told:
             run.verdict, run.told = verdict, time.time()
-        sessions = [run.process.pid for run in told if run.process is not None]
-        processes.send(sessions, signal.SIGKILL if verdict == BY_NODE else signal.SIGTERM)
-        self.loop.call_later(self.config["kill_delay"], self._force, told)
+        ending = [run.process for run in told if run.process is not None]
+        processes.send([each.pid for each in ending], signal.SIGKILL if verdict == BY_NODE else signal.SIGTERM)
+        self.loop.call_later(self.config["kill_delay"], self._force, ending)
 
-    def _force(self, runs: list[Run]) -> None:
-        left = [run.process.pid for run in runs if run.process is not None and run.process.poll() is None]
-        processes.send(left, signal.SIGKILL)
+    def _force(self, ending: list[subprocess.Popen[bytes]]) -> None:
+        """Of these processes and not of their runs, which may have been started again by now."""
+        processes.send([each.pid for each in ending if each.poll() is None], signal.SIGKILL)
 
     def _reap(self) -> None:
         ended = [run for run in self.active() if run.process is not None and run.process.poll() is not None]

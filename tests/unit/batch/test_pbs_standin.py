@@ -456,6 +456,19 @@ def test_a_node_that_fails_gives_its_jobs_back(pbs):
     pbs.until(lambda: look(pbs, job)[job].restarts == 1)
 
 
+def test_what_ends_the_old_processes_of_a_node_that_failed_spares_those_that_were_started_since(pbs):
+    pbs.fault("requeue-after", "0.1s")
+    pbs.fault("kill-delay", "1.5s")
+    job = pbs.submit("sleep 60\n", "-l", "select=1:ncpus=1:host=pbsn2")
+    pbs.until(lambda: look(pbs, job)[job].where == "pbsn2")
+    pbs.fault("node-down", "pbsn2")
+    pbs.until(lambda: look(pbs, job)[job].state is JobState.PENDING)
+    pbs.fault("node-up", "pbsn2")
+    pbs.until(lambda: look(pbs, job)[job].restarts == 1)
+    time.sleep(2)
+    assert look(pbs, job)[job].state is JobState.RUNNING
+
+
 def test_without_history_what_ended_is_unknown(pbs):
     pbs.fault("history", "off")
     job = pbs.submit("true\n")
