@@ -10,15 +10,16 @@ SMALLEST = 0.005
 """Seconds of CPU below which a measurement would be noise."""
 
 
-def of(work: Callable[[int], Any], size: int) -> float:
-    """Seconds of CPU that ``work(size)`` takes in this thread: of three attempts the best."""
+def of(work: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds of CPU that ``work(*arguments)`` takes in this thread."""
+    began = time.thread_time()
+    work(*arguments)
+    return time.thread_time() - began
 
-    def once() -> float:
-        began = time.thread_time()
-        work(size)
-        return time.thread_time() - began
 
-    return min(once() for _ in range(3))
+def least(work: Callable[[int], Any], size: int) -> float:
+    """The same of three attempts, of which the best tells most of the work."""
+    return min(of(work, size) for _ in range(3))
 
 
 def growth(work: Callable[[int], Any], size: int, factor: int) -> float:
@@ -26,6 +27,6 @@ def growth(work: Callable[[int], Any], size: int, factor: int) -> float:
 
     ``size`` is doubled until there is something to measure.
     """
-    while (small := of(work, size)) < SMALLEST:
+    while (small := least(work, size)) < SMALLEST:
         size *= 2
-    return of(work, factor * size) / small
+    return least(work, factor * size) / small

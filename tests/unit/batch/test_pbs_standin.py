@@ -446,25 +446,26 @@ def test_after_qdel_a_job_is_there_for_a_while(pbs):
     assert time.monotonic() - began > 1.2
 
 
-def test_a_node_that_fails_gives_its_jobs_back(pbs):
-    pbs.fault("requeue-after", "0.3s")
+def started_again(pbs):
+    """A job whose node failed, was repaired, and has it again."""
     job = pbs.submit("sleep 60\n", "-l", "select=1:ncpus=1:host=pbsn2")
     pbs.until(lambda: look(pbs, job)[job].where == "pbsn2")
     pbs.fault("node-down", "pbsn2")
     pbs.until(lambda: look(pbs, job)[job].state is JobState.PENDING)
     pbs.fault("node-up", "pbsn2")
     pbs.until(lambda: look(pbs, job)[job].restarts == 1)
+    return job
+
+
+def test_a_node_that_fails_gives_its_jobs_back(pbs):
+    pbs.fault("requeue-after", "0.3s")
+    assert look(pbs, job := started_again(pbs))[job].state is JobState.RUNNING
 
 
 def test_what_ends_the_old_processes_of_a_node_that_failed_spares_those_that_were_started_since(pbs):
     pbs.fault("requeue-after", "0.1s")
     pbs.fault("kill-delay", "1.5s")
-    job = pbs.submit("sleep 60\n", "-l", "select=1:ncpus=1:host=pbsn2")
-    pbs.until(lambda: look(pbs, job)[job].where == "pbsn2")
-    pbs.fault("node-down", "pbsn2")
-    pbs.until(lambda: look(pbs, job)[job].state is JobState.PENDING)
-    pbs.fault("node-up", "pbsn2")
-    pbs.until(lambda: look(pbs, job)[job].restarts == 1)
+    job = started_again(pbs)
     time.sleep(2)
     assert look(pbs, job)[job].state is JobState.RUNNING
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+from attended import hurry
 from dask_gateway_server import options as theirs
 
 from clusterhub import ClusterSpec, ConfigError
@@ -13,6 +14,8 @@ from clusterhub.profile import Resolved, resolve
 from clusterhub_backends.gateway.offers import Offer, offers_from
 from clusterhub_backends.gateway.options import GatewayOptions
 from clusterhub_backends.gateway.request import Wishes
+
+from .cared import Cared, cared
 
 ADDRESS = "https://hub.example.org/services/dask-gateway"
 SECRET = "hunter2xyz"
@@ -64,3 +67,16 @@ def refused(**said: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         profile(**said)
     return str(caught.value)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caretaker that looks often, and waits for nobody for long."""
+    hurry(monkeypatch)
+
+
+@pytest.fixture
+async def cluster(impatient: None) -> AsyncIterator[Cared]:
+    """A gateway's cluster for an impatient caretaker."""
+    async with cared() as made:
+        yield made

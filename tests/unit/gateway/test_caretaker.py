@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from attended import gate, hurry, work
+from attended import gate, work
 from distributed import get_worker
 
 from clusterhub._dask import caretaker as everywhere
@@ -18,18 +17,6 @@ from clusterhub_backends.gateway import caretaker as module
 from clusterhub_backends.gateway.caretaker import GatewayCaretaker
 
 from .cared import Cared, cared, eventually, looked
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cared]:
-    async with cared() as made:
-        yield made
-
 
 # What it needs of dask-gateway
 
@@ -326,7 +313,7 @@ async def test_who_hangs_up_in_mid_sentence_disturbs_nobody(cluster: Cared):
     await eventually(lambda: len(cluster.caretaker._watchers) == 1)
 
 
-async def test_its_task_ends_with_the_scheduler():
+async def test_its_task_ends_with_the_scheduler(impatient: None):
     async with cared() as cluster:
         caretaker = cluster.care()
     assert caretaker._task is not None

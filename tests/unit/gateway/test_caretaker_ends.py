@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from attended import gate, hurry, work
+from attended import gate, work
 from tornado.httpclient import HTTPClientError
 
 from clusterhub._dask import caretaker as everywhere
 
-from .cared import Cared, cared, eventually, looked
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cared]:
-    async with cared() as made:
-        yield made
-
+from .cared import Cared, eventually, looked
 
 # Being needed
 
