@@ -189,7 +189,10 @@ class Campaign:
     def file_is_there(self, stage: Stage) -> None:
         stage.missing -= 1
         if stage.missing == 0:
-            self.follow(stage, self.client.compute(by_altitude(stage.files, self.asked.years), priority=10))
+            # As a task of its own, and not as a dataframe. Threads of one process share the parts of a dataframe's expression by
+            # weak references: the scheduler of a bare Client() may read one in the moment in which it is dropped here.
+            (table,) = by_altitude(stage.files, self.asked.years).to_delayed()
+            self.follow(stage, self.client.compute(table, priority=10))
 
     def table_is_there(self, stage: Stage, table: pd.DataFrame) -> None:
         stage.files.clear()  # the workers' memory is free again

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import campaign
 import numpy as np
 import pandas as pd
 import pytest
+from dask import SingletonExpr
 from distributed import Client
 
 KINDS = [0.005, 0.05]
@@ -62,6 +65,22 @@ def test_files_in_a_store_and_texts_in_memory_give_the_same(client: Client, tmp_
     files = sorted(tmp_path.rglob("*"))
     assert len([file for file in files if file.suffix == ".csv"]) == 2 * 2 * (5 + 9)  # kinds, parts, altitudes
     assert not [file for file in files if file.is_file() and file.suffix != ".csv"]
+
+
+def test_no_other_thread_of_this_process_has_to_do_with_the_expressions_of_a_dataframe(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rarely, a scheduler in this process ended with "Error during deserialization of the task graph": see dask.SingletonExpr."""
+    makers = set()
+    new = SingletonExpr.__new__
+
+    def noted(cls: type[SingletonExpr], *operands: Any, **named: Any) -> Any:
+        makers.add(threading.current_thread())
+        return new(cls, *operands, **named)
+
+    monkeypatch.setattr(SingletonExpr, "__new__", noted)
+    campaign.Campaign(client, asked()).run(KINDS)
+    assert makers == {threading.current_thread()}
 
 
 def test_what_goes_wrong_in_a_simulation_ends_the_campaign_and_is_said(client: Client) -> None:
