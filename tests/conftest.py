@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _OURS = ("CLUSTERHUB_", "SLURM_", "PBS_", "DASK_", "XDG_", "JUPYTERHUB_")
 _KEPT = {  # where a real system is, and where pictures go
@@ -34,6 +35,11 @@ with pytest.MonkeyPatch.context() as _patch:
 # Run under `nohup`, or in the background of a script, everybody below us would ignore these, and tests send them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long an example takes is the machine's affair. All else is as hypothesis has it here: in CI, the same examples each time.
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

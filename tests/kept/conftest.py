@@ -41,7 +41,7 @@ if __name__ == "__main__":
 """
 
 
-def eventually(met: Callable[[], Any], timeout: float = 30.0) -> Any:
+def eventually(met: Callable[[], Any], timeout: float = 60.0) -> Any:
     """What ``met`` returns, once that is true."""
     deadline = time.monotonic() + timeout
     while not (result := met()):

@@ -39,7 +39,7 @@ def test_a_killed_keeper_takes_its_workers_along_and_is_told(eddies, store):
     with pytest.raises(ClusterGone, match=rf"process {record.keeper.pid} .*keeper.log") as gone_:
         eddies.report()
     assert gone_.value.final
-    eventually(lambda: gone(processes), timeout=30)
+    eventually(lambda: gone(processes))
     assert [info.state for info in clusterhub.clusters()] == ["dead"]
     with pytest.raises(ClusterGone, match="gc"):
         clusterhub.attach("eddies")
@@ -145,7 +145,7 @@ def test_a_record_that_is_removed_ends_its_cluster(eddies, store):
     """Nobody could find or end it any more."""
     processes = family(living(store, "eddies"))
     shutil.rmtree(store.folder("eddies"))
-    eventually(lambda: gone(processes), timeout=40)
+    eventually(lambda: gone(processes))
 
 
 def test_a_status_that_cannot_be_written_ends_nothing(eddies, store):
@@ -250,7 +250,7 @@ def test_a_keeper_that_is_told_to_end_by_a_signal_ends_wholly(eddies, store):
     record = living(store, "eddies")
     processes = family(record)
     os.kill(record.keeper.pid, signal.SIGTERM)
-    eventually(lambda: gone(processes), timeout=30)
+    eventually(lambda: gone(processes))
     assert "SIGTERM" in how_it_ended(store, "eddies")
 
 

@@ -76,7 +76,7 @@ class Faults:
             assert because in failed.value.failure.because
             assert failed.value.failure.next_step
         assert system.submitted() - before <= 5
-        eventually(lambda: system.queue() == [], 30)
+        eventually(lambda: system.queue() == [])
         return failed.value
 
     # At the start
@@ -143,7 +143,7 @@ class Faults:
             come(cluster)
             system.cancel([unit.name for unit in cluster.units()[:5]])
             eventually(lambda: cluster.report().connected <= 5)
-            eventually(lambda: cluster.report().connected == 10, 60)
+            eventually(lambda: cluster.report().connected == 10)
 
     def test_workers_that_are_killed_on_their_node_come_back(self, system):
         with self.connect(system, workers=2) as cluster, cluster.get_client() as client:
@@ -162,7 +162,7 @@ class Faults:
             cluster.scale(2)
             eventually(lambda: cluster.report().connected == 2)
             assert [block[0] for block in client.gather(kept)] == list(range(24))
-            eventually(lambda: len(system.queue()) == 1, 30)
+            eventually(lambda: len(system.queue()) == 1)
 
     # Walltime
 
@@ -229,8 +229,8 @@ class Faults:
             closing = subprocess.Popen([sys.executable, "-m", "clusterhub", "down", cluster.name])
             time.sleep(10)
             assert closing.poll() is None, "it said that it had ended"
-        assert closing.wait(60) == 0
-        eventually(lambda: system.queue() == [], 30)
+        assert closing.wait(PATIENCE) == 0
+        eventually(lambda: system.queue() == [])
         cluster.close()
 
     def test_an_end_that_the_system_does_not_take_says_which_jobs_are_left_and_is_carried_out_later(self, system):
@@ -243,8 +243,8 @@ class Faults:
             assert done.returncode == 1
             assert all(name in done.stderr for name in names), done.stderr
             assert "clusterhub gc" in done.stderr
-        eventually(lambda: system.queue() == [], 90)
-        eventually(lambda: "stubborn" not in _ls(), 60)
+        eventually(lambda: system.queue() == [])
+        eventually(lambda: "stubborn" not in _ls())
         cluster.close()
 
     # Ends
@@ -268,7 +268,7 @@ class Faults:
         eventually(lambda: len(system.queue()) == 60)
         client.send_signal(signal.SIGKILL)
         client.communicate()
-        eventually(lambda: system.queue() == [], 60)
+        eventually(lambda: system.queue() == [])
 
     def test_a_killed_keeper_leaves_jobs_that_end_by_themselves_or_by_gc(self, system):
         import os
@@ -280,10 +280,10 @@ class Faults:
         keeper = Store.here().read("doomed").keeper
         assert keeper is not None
         os.kill(keeper.pid, signal.SIGKILL)
-        eventually(lambda: any("gc" in line for line in _ls().splitlines() if line.startswith("doomed")), 30)
+        eventually(lambda: any("gc" in line for line in _ls().splitlines() if line.startswith("doomed")))
         done = subprocess.run([sys.executable, "-m", "clusterhub", "gc"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        eventually(lambda: system.queue() == [], 30)
+        eventually(lambda: system.queue() == [])
         with pytest.raises(ClusterGone):
             cluster.report()
 

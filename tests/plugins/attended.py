@@ -17,7 +17,7 @@ from distributed.comm.core import Comm, CommClosedError, connect
 from clusterhub._dask import caretaker
 from clusterhub._dask.caretaker import ATTEND, Caretaker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def eventually(met: Callable[[], Any]) -> Any:

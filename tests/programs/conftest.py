@@ -48,13 +48,13 @@ class Script:
         self._seen.update(found)
         return found
 
-    def ends(self, timeout: float = 30) -> int:
+    def ends(self, timeout: float = 60) -> int:
         """Its exit code; ``stdout`` and ``stderr`` hold what it said."""
         stdout, self.stderr = self.process.communicate(timeout=timeout)
         self.stdout += stdout
         return self.process.returncode
 
-    def leftovers(self, patience: float = 5) -> list[psutil.Process]:
+    def leftovers(self, patience: float = 30) -> list[psutil.Process]:
         """What of its session is still there a moment after its end."""
         deadline = time.monotonic() + patience
         while (alive := self._alive()) and time.monotonic() < deadline:

@@ -85,7 +85,7 @@ def test_a_scale_up_during_a_launch_ends_no_worker_undrained(monkeypatch: pytest
         def leaving() -> set[str]:
             return {unit.workers[0] for unit in cluster.units() if unit.reason == "leaving"}
 
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(leaving()) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.1)

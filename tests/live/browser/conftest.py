@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from live.browser.jupyter import Jupyter, Notebook
 
 WIDTH, HEIGHT = 1280, 860
+PATIENCE = 30_000  # milliseconds
 
 # test_browser.py says that it cannot, and why.
 collect_ignore_glob = ["test_jupyter*.py"] if missing() else []
@@ -29,8 +30,9 @@ collect_ignore_glob = ["test_jupyter*.py"] if missing() else []
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # Without a sandbox, which root has none of; nothing but our own server is looked at.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -41,7 +43,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.5)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 

@@ -27,7 +27,7 @@ def connected(lab: Gateway, workers: Any = 0, **said: Any) -> Cluster:
     return clusterhub.connect("gateway", **options_of(lab, workers, **said))
 
 
-def eventually(what: str, met: Callable[[], bool], patience: float = 40.0) -> None:
+def eventually(what: str, met: Callable[[], bool], patience: float = 90.0) -> None:
     """Return once ``met()`` holds; fail, naming ``what``, when it does not in time."""
     deadline = time.monotonic() + patience
     while not met():

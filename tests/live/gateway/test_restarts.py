@@ -83,7 +83,7 @@ def test_a_cluster_closed_while_the_gateway_is_away_ends_once_it_is_back(lab):
     lab.kill()
     cluster.close()
     lab.start()
-    eventually("its caretaker has ended it", lambda: lab.clusters() == [], 90.0)
+    eventually("its caretaker has ended it", lambda: lab.clusters() == [])
 
 
 def test_a_gateway_that_forgets_its_clusters_is_told_and_leaves_no_orphan(gateways, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_gateway_that_forgets_its_clusters_is_told_and_leaves_no_orphan(gatewa
         lab.start()
         with pytest.raises(ClusterGone, match=r"has no cluster .* any more"):
             eventually("it is gone", lambda: not answers(cluster) and False)
-    eventually("no orphan is left", lambda: not [one for one in lab.processes() if one.cluster], 90.0)
+    eventually("no orphan is left", lambda: not [one for one in lab.processes() if one.cluster])
 
 
 # Its users
@@ -128,7 +128,7 @@ def begun(lab: Gateway, **said: object) -> str:
 def test_an_unnamed_cluster_ends_soon_after_its_maker_was_killed(lab):
     begun(lab)
     assert len(lab.clusters()) == 1
-    eventually("it has ended", lambda: lab.clusters() == [], 90.0)
+    eventually("it has ended", lambda: lab.clusters() == [])
 
 
 def test_a_program_that_ends_without_closing_leaves_nothing(lab):
@@ -152,7 +152,7 @@ def test_a_named_cluster_is_found_again_after_its_maker_was_killed(lab, home):
 
 def test_a_named_cluster_ends_when_nobody_came_back_within_its_linger(lab):
     begun(lab, name="tides", lifecycle={"linger": "5s"})
-    eventually("it has ended", lambda: lab.clusters() == [], 90.0)
+    eventually("it has ended", lambda: lab.clusters() == [])
 
 
 def test_a_kept_cluster_stays_with_its_results_until_it_is_told_to_end(lab, home):

@@ -42,7 +42,7 @@ def write_profile(home: Path, user: Path) -> None:
     (home / ".clusterhub.yaml").write_text(json.dumps({"profiles": {"cloud": said}}))
 
 
-def eventually(what: str, met: Callable[[], Any], patience: float = 60.0) -> Any:
+def eventually(what: str, met: Callable[[], Any], patience: float = 120.0) -> Any:
     """What ``met()`` returns once it is true; fail, naming ``what``, when it does not become so in time."""
     deadline = time.monotonic() + patience
     while not (found := met()):

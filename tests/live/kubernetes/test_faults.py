@@ -34,7 +34,7 @@ SLOW = 90.0
 @pytest.fixture(autouse=True)
 def _nothing_left(admin: Path):
     yield
-    eventually("nothing is left", lambda: not left(admin), 60.0)
+    eventually("nothing is left", lambda: not left(admin))
 
 
 # Before anything is created
@@ -203,7 +203,7 @@ def test_running_work_survives_an_outage_of_the_api_server(user):
                 time.sleep(60)  # longer than a client waits for a scheduler
             finally:
                 lab("api", "start")
-        eventually("it answers again", lambda: answers(cluster), 60.0)
+        eventually("it answers again", lambda: answers(cluster))
         with cluster.get_client(set_as_default=False) as client:
             assert client.gather(client.get_dataset("running")) == list(range(60))
         cluster.scale(3)
@@ -218,7 +218,7 @@ def test_an_unnamed_cluster_ends_soon_after_its_maker_was_killed(user, admin):
     program.send_signal(signal.SIGKILL)
     program.wait()
     assert left(admin)
-    eventually("it has ended", lambda: not left(admin), 120.0)
+    eventually("it has ended", lambda: not left(admin))
 
 
 def test_a_kept_cluster_is_found_by_its_name_from_another_process(user, admin, home):

@@ -34,7 +34,7 @@ STARTER = "clusterhub/starter"
 def _all_is_known_and_nothing_is_left(user: Path, admin: Path, home: Path):
     write_profile(home, user)
     yield
-    eventually("nothing is left", lambda: not left(admin), 60.0)
+    eventually("nothing is left", lambda: not left(admin))
 
 
 def hub(*argv: str) -> str:

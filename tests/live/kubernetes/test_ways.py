@@ -17,7 +17,7 @@ SLOW = 90.0
 @pytest.fixture(autouse=True)
 def _nothing_left(admin: Path):
     yield
-    eventually("nothing is left", lambda: not left(admin), 60.0)
+    eventually("nothing is left", lambda: not left(admin))
 
 
 @pytest.fixture

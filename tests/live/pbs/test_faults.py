@@ -126,7 +126,7 @@ class TestFaults(Faults):
             eventually(lambda: "is ending" in str(cluster.report()))
             assert cluster.report().connected == 1
             cluster.close()
-            eventually(lambda: system.queue() == [], 30)
+            eventually(lambda: system.queue() == [])
         finally:
             system.lab.fault("slow-qdel", "1s")
 

@@ -25,7 +25,7 @@ def test_jobs_that_failed_unseen_are_told_as_gone_with_their_logs(system: Slurm)
     with clusterhub.connect("slurm", workers=3, **SMALL, **setup) as cluster:
         jobs = eventually(lambda: len(found := system.queue()) == 3 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
-            eventually(lambda: all(is_forgotten(job) for job in jobs), timeout=90)
+            eventually(lambda: all(is_forgotten(job) for job in jobs))
         with pytest.raises(WorkersFailed) as raised:
             cluster.wait(timeout=90, display=silent())
         assert "this line of the setup failed" in "\n".join(raised.value.failure.log_tail)
@@ -36,8 +36,8 @@ def test_jobs_that_were_cancelled_unseen_while_they_waited_are_told_as_gone_and_
         before = eventually(lambda: len(found := system.queue()) == 2 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
             subprocess.run(["scancel", *before], check=True)
-            eventually(lambda: all(is_forgotten(job) for job in before), timeout=90)
-        eventually(lambda: len(system.queue()) == 2, timeout=90)
-        ended = eventually(lambda: failed(cluster, "left the queue before anybody saw them run"), timeout=30)
+            eventually(lambda: all(is_forgotten(job) for job in before))
+        eventually(lambda: len(system.queue()) == 2)
+        ended = eventually(lambda: failed(cluster, "left the queue before anybody saw them run"))
         assert set(ended) == set(before)
         assert {unit.source for unit in ended.values()} == {"SLURM does not know it any more"}

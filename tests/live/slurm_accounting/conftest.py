@@ -25,7 +25,7 @@ def system() -> Iterator[Slurm]:
     slurm.command("limit", "account", "GrpSubmitJobs=-1", "GrpJobs=-1")
     slurm.command("limit", "qos", "MaxSubmitJobsPerUser=-1", "MaxTRESPerUser=cpu=-1", "MaxWall=-1", "Flags=-1")
     slurm.command("limit", "partition", "MaxSubmitJobsPerUser=-1")
-    eventually(lambda: slurm.queue() == [], 60)
+    eventually(lambda: slurm.queue() == [])
 
 
 @pytest.fixture

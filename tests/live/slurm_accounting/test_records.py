@@ -25,7 +25,7 @@ def test_the_cause_is_right_though_the_controller_knew_nothing_any_more_when_it_
     with clusterhub.connect("slurm", workers=3, **SMALL, **setup) as cluster:
         jobs = eventually(lambda: len(found := system.queue()) == 3 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
-            eventually(lambda: all(is_forgotten(job) for job in jobs), timeout=90)
+            eventually(lambda: all(is_forgotten(job) for job in jobs))
         with pytest.raises(WorkersFailed, match="setup failed") as raised:
             cluster.wait(timeout=60, display=silent())
         assert raised.value.failure.exit_code == 81
@@ -38,10 +38,10 @@ def test_jobs_that_were_cancelled_while_they_waited_are_told_as_such_and_replace
         before = eventually(lambda: len(found := system.queue()) == 2 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
             subprocess.run(["scancel", *([before[0].split("_")[0]] if together else before)], check=True)
-            eventually(lambda: all(is_forgotten(job) for job in before), timeout=90)
+            eventually(lambda: all(is_forgotten(job) for job in before))
         eventually(lambda: len(system.queue()) == 2)
         # Of members that are cancelled one by one, SLURM itself keeps no record that tells them apart.
-        ended = eventually(lambda: failed(cluster, "cancelled from outside"), timeout=30)
+        ended = eventually(lambda: failed(cluster, "cancelled from outside"))
         assert set(ended) == set(before)
         if together:
             assert {unit.source for unit in ended.values()} == {"CANCELLED by 0 0:0"}
@@ -55,8 +55,8 @@ def test_an_outage_of_accounting_keeps_nobody_from_replacing_what_was_lost(syste
             with stopped_keeper(cluster.name):
                 subprocess.run(["scancel", lost], check=True)
                 # With accounting away, the controller would forget nothing.
-                eventually(lambda: is_forgotten(lost), timeout=90)
+                eventually(lambda: is_forgotten(lost))
                 lab("accounting", "stop")
-            eventually(lambda: cluster.report().connected == 2 and lost not in names(cluster), timeout=120)
+            eventually(lambda: cluster.report().connected == 2 and lost not in names(cluster))
         finally:
             lab("accounting", "start")

@@ -44,7 +44,7 @@ async def running(world):
 
 
 async def until(holds, what="it"):
-    for _ in range(1000):
+    for _ in range(6000):
         if holds():
             return
         await asyncio.sleep(0.01)

@@ -103,7 +103,7 @@ async def test_the_asynchronous_door_refuses_before_it_is_awaited():
 
 async def test_the_asynchronous_door_gives_a_working_cluster():
     async with clusterhub.aio.connect("simulated", workers=1, **SHAPE) as cluster:
-        await cluster.wait(timeout=20)
+        await cluster.wait(timeout=60)
         assert (await cluster.report()).connected == 1
 
 

@@ -27,7 +27,7 @@ def simulated(**said: Any) -> Cluster:
     return clusterhub.connect("simulated", **{"workers": 2, **SHAPE, **said})
 
 
-def eventually(met: Callable[[], Any], timeout: float = 20) -> None:
+def eventually(met: Callable[[], Any], timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not met():
         assert time.monotonic() < deadline, "not in time"
@@ -55,7 +55,7 @@ def test_a_pending_job_has_a_reason_the_systems_words_and_an_expected_start():
 
 def test_jobs_beyond_the_free_places_wait():
     with simulated(workers=3, simulated={"slots": 1}) as cluster:
-        cluster.wait(1, timeout=20, display=silent())
+        cluster.wait(1, timeout=60, display=silent())
         counts = cluster.report().counts
         assert (counts[UnitState.CONNECTED], counts[UnitState.PENDING]) == (1, 2)
 
@@ -69,7 +69,7 @@ def test_a_job_whose_workers_never_come_is_missing():
 def test_jobs_that_fail_alike_end_the_wait_with_their_cause():
     with simulated(simulated={"fault": "bad-python"}) as cluster:
         with pytest.raises(WorkersFailed) as failed:
-            cluster.wait(timeout=20, display=silent())
+            cluster.wait(timeout=60, display=silent())
         assert UnitState.FAILED in states(cluster)
     failure = failed.value.failure
     assert (failure.summary, failure.exit_code) == ("their python does not exist", 127)
@@ -83,14 +83,14 @@ def test_a_failures_cause_names_the_place_in_the_config(home):
     )
     with clusterhub.connect("sim", **SHAPE) as cluster:
         with pytest.raises(WorkersFailed, match="help     help@example.org") as failed:
-            cluster.wait(timeout=20, display=silent())
+            cluster.wait(timeout=60, display=silent())
         assert "because  default  environment.python" in str(failed.value)
         assert "workers of sim cannot start" in str(failed.value)
 
 
 def test_a_node_that_fails_loses_its_workers_and_they_are_replaced():
     with simulated() as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         queue = cluster_of(cluster).queue
         first = queue.listing()[0].id
         with cluster.get_client(set_as_default=False):
@@ -101,7 +101,7 @@ def test_a_node_that_fails_loses_its_workers_and_they_are_replaced():
 
 def test_a_lost_job_that_cannot_be_replaced_yet_is_told_with_its_reason():
     with simulated() as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         queue = cluster_of(cluster).queue
         queue.fault = "rejects"
         first = queue.listing()[0].id
@@ -116,22 +116,22 @@ def test_a_refused_submission_ends_the_wait_in_the_queues_words():
         pytest.raises(WorkersFailed, match="qsub: Unauthorized Request: no such account"),
         simulated(simulated={"fault": "rejects"}) as cluster,
     ):
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
 
 
 def test_a_refused_submission_is_tried_again_when_the_target_is_said_again():
     with simulated(simulated={"fault": "rejects"}) as cluster:
         with pytest.raises(WorkersFailed):
-            cluster.wait(timeout=20, display=silent())
+            cluster.wait(timeout=60, display=silent())
         cluster_of(cluster).queue.fault = "none"
         cluster.scale(1)
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         assert cluster.report().failure is None
 
 
 def test_a_full_queue_is_a_state_and_not_an_error():
     with simulated(workers=4, simulated={"limit": 2}) as cluster:
-        cluster.wait(2, timeout=20, display=silent())
+        cluster.wait(2, timeout=60, display=silent())
         waiting_units = [unit for unit in cluster.units() if unit.state is UnitState.SUBMITTING]
         assert len(waiting_units) == 2
         assert waiting_units[0].reason == "queue full: 2 of your 2 jobs are in use; the rest waits for a place"
@@ -140,22 +140,22 @@ def test_a_full_queue_is_a_state_and_not_an_error():
 
 def test_places_in_a_full_queue_are_filled_as_they_free():
     with simulated(workers=4, simulated={"limit": 2}) as cluster:
-        cluster.wait(2, timeout=20, display=silent())
+        cluster.wait(2, timeout=60, display=silent())
         cluster_of(cluster).queue.limit = 4
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         assert cluster.report().connected == 4
 
 
 def test_many_jobs_are_one_submission():
     with simulated(workers=8, job={"workers_per_job": 2}) as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         queue = cluster_of(cluster).queue
         assert (queue.submissions, len(queue.jobs)) == (1, 4)
 
 
 def test_a_target_that_is_no_multiple_of_a_job_is_met_by_whole_jobs():
     with simulated(workers=3, job={"workers_per_job": 2}) as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         eventually(lambda: cluster.report().connected == 4)
         assert cluster.report().counts[UnitState.CONNECTED] == 2
 
@@ -166,7 +166,7 @@ def test_a_target_that_is_no_multiple_of_a_job_is_met_by_whole_jobs():
 def test_adapt_without_await_takes_effect():
     """As dask-labextension calls it."""
     with simulated() as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         cluster.adapt(minimum=0, maximum=2)
         assert (cluster.minimum, cluster.maximum) == (0, 2)
         eventually(lambda: cluster.report().connected == 0)
@@ -176,7 +176,7 @@ def test_the_last_of_many_orders_wins():
     with simulated() as cluster:
         for n in (1, 4, 0, 3):
             cluster.scale(n)
-        cluster.wait(3, timeout=20, display=silent())
+        cluster.wait(3, timeout=60, display=silent())
         eventually(lambda: cluster.report().connected == 3)
 
 
@@ -184,7 +184,7 @@ def test_a_cluster_works_from_another_thread():
     from concurrent.futures import ThreadPoolExecutor
 
     with simulated() as cluster, ThreadPoolExecutor(4) as threads:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         reports = list(threads.map(lambda _: cluster.report(), range(8)))
         assert {report.connected for report in reports} == {2}
 
@@ -249,21 +249,21 @@ def test_dasks_own_wait_raises_the_builtin_timeout():
 
 def test_dasks_own_logs_can_leave_parts_out():
     with simulated(workers=1) as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         assert set(cluster.get_logs(workers=False)) == {"scheduler"}
         assert "scheduler" not in cluster.get_logs(scheduler=False)
 
 
 def test_logs_of_an_unknown_job_name_those_that_are_there():
     with simulated(workers=1) as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         with pytest.raises(KeyError, match=r"has no unit '99'; it has 1"):
             cluster.logs("99")
 
 
 def test_a_cluster_shows_itself_in_a_notebook():
     with simulated(workers=1) as cluster:
-        cluster.wait(timeout=20, display=silent())
+        cluster.wait(timeout=60, display=silent())
         assert cluster.name in cluster._repr_html_()
     assert "closed" in cluster._repr_html_()
 

@@ -82,7 +82,7 @@ async def small() -> AsyncIterator[Small]:
 
 async def until(met: Callable[[], object]) -> None:
     """Return once ``met()`` holds; the test's own time-out is for when it never does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not met():
             await asyncio.sleep(0.01)
 

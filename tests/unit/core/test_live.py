@@ -115,7 +115,7 @@ async def test_the_asynchronous_one_has_a_panel_too():
         panel = shown(cluster)
         panel._number.value = 1
         panel._scale_clicked(None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while cluster.minimum != 1:
                 await asyncio.sleep(0.02)
 

@@ -91,7 +91,7 @@ async def deployed(native: Minimal, **spec: Any) -> AsyncIterator[Quick]:
 
 async def until(met: Callable[[], Any]) -> None:
     """Return once ``met()``, or what it is to be awaited for, holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = met()
             if await found if asyncio.iscoroutine(found) else found:

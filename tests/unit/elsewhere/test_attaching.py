@@ -19,11 +19,11 @@ from .conftest import connect, living, made_without_clusterhub
 def test_a_named_cluster_is_found_by_its_name():
     with connect(name="eddies", workers=1) as made:
         found = clusterhub.attach("eddies")
-        found.wait(timeout=20, display=silent())
+        found.wait(timeout=60, display=silent())
         assert found.report().connected == 1
         assert (found.name, found.scheduler_address) == ("eddies", made.scheduler_address)
         with Client(found, set_as_default=False) as client:
-            assert client.submit(sum, [1, 2]).result(timeout=20) == 3
+            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
         found.close()
         assert living() == ["eddies"], "letting go of it ended it"
     assert living() == []

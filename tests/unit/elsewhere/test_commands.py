@@ -230,7 +230,7 @@ def test_down_ends_it_by_its_name_and_by_its_systems(eddies):
 
 def test_down_tells_what_goes_with_it(sites):
     with connect("near", name="eddies", workers=1, keep=True) as cluster:
-        cluster.wait(1, timeout=20)
+        cluster.wait(1, timeout=60)
     assert hub("down", "eddies").stdout == "  ✔ eddies has ended, with 1 worker\n"
 
 

@@ -42,17 +42,17 @@ def _nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_finds_it_by_name_and_asks_once(sites, asked):
     with connect("near", name="eddies", workers=1) as cluster:
-        cluster.wait(1, timeout=20)
+        cluster.wait(1, timeout=60)
         del asked[:]
         for _ in range(3):
             with Client("hub://eddies", set_as_default=False) as client:
-                assert client.submit(sum, [1, 2]).result(timeout=20) == 3
+                assert client.submit(sum, [1, 2]).result(timeout=60) == 3
                 assert (
                     client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.address) == cluster.scheduler_address
                 )
         assert sorted(asked) == ["far", "here", "near"]
         with Client(f"hub://{cluster_of(cluster).id}", set_as_default=False) as client:
-            assert client.submit(sum, [1, 2]).result(timeout=20) == 3
+            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
 
 
 def test_of_many_connections_at_once_one_asks(asked):

@@ -214,7 +214,7 @@ async def test_without_a_caretaker_the_line_is_up_all_the_same(cluster: Cared):
         await eventually(lambda: heard.ups)
         assert not heard.task.done()
         await cluster.scheduler.close()
-        await asyncio.wait_for(heard.task, 20)
+        await asyncio.wait_for(heard.task, 60)
 
 
 async def test_a_line_returns_when_its_scheduler_ends(cluster: Cared):
@@ -223,7 +223,7 @@ async def test_a_line_returns_when_its_scheduler_ends(cluster: Cared):
         heard = Heard(line)
         await eventually(lambda: heard.ups)
         await cluster.scheduler.close()
-        assert await asyncio.wait_for(heard.task, 20) is None
+        assert await asyncio.wait_for(heard.task, 60) is None
 
 
 async def test_where_nobody_answers_no_line_can_be_made():
@@ -254,7 +254,7 @@ async def test_where_somebody_listens_and_says_nothing_patience_ends(monkeypatch
         with pytest.raises(ClusterGone, match="no answer within 0.3 s"):
             await line.stay("ann", True, lambda: None, lambda said: None)
         await line.close()
-        await asyncio.wait_for(let_go.wait(), 20)
+        await asyncio.wait_for(let_go.wait(), 60)
 
 
 # Tasks

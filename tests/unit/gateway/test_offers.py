@@ -20,7 +20,7 @@ from clusterhub_backends.gateway.options import MEMORY_UNITS, TIME_UNITS
 from .conftest import offered
 
 # 3000 and more examples of each were run when this was written; these keep watch.
-watch = settings(max_examples=int(os.environ.get("TEST_EXAMPLES", "100")), deadline=None)
+watch = settings(max_examples=int(os.environ.get("TEST_EXAMPLES", "100")))
 AMOUNTS = st.one_of(
     st.builds(lambda n, unit: Bytes(n * unit), st.integers(1, 2**12), st.sampled_from(sorted(MEMORY_UNITS.values()))),
     st.builds(Bytes, st.integers(1, 2**60)),

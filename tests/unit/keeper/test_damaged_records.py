@@ -103,7 +103,7 @@ def plausible() -> st.SearchStrategy[bytes]:
     return changes.map(lambda changed: json.dumps(whole | changed).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.binary(max_size=300) | plausible())
 def test_any_bytes_are_a_record_or_refused_and_nothing_else(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

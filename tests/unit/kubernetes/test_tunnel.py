@@ -76,7 +76,7 @@ async def test_one_that_has_hardly_come_is_closed_too(server: Server, rounds: in
         await asyncio.sleep(0)
     await tunnel.close()
     with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
     with contextlib.suppress(ConnectionResetError):
         await writer.wait_closed()
