@@ -312,7 +312,7 @@ class Kubernetes(Place):
                 kubernetes={
                     "kubeconfig": str(lab / "user.kubeconfig"),
                     "requests": {"cores": 0.1},
-                    "scheduler": {"cores": 0.2, "memory": "1 GiB"},
+                    "scheduler": {"cores": 1, "memory": "1 GiB"},
                 }
             )
             yield place

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from labs.kubernetes import COMMAND, environment, missing
+from live.inside import LONGEST, passed, pytest_of
 
 HERE = Path(__file__).parent
+PATIENCE = 2400.0
 NAMED = "kubernetes" in os.environ.get("CLUSTERHUB_LIVE", "").split(",")
 
 
-@pytest.mark.timeout(2700)
+@pytest.mark.timeout(PATIENCE + LONGEST)
 def test_on_a_real_kubernetes() -> None:
     lab = Path("/tmp") / f"clusterhub-kubernetes-{os.getpid()}"
     if not (NAMED or os.environ.get("CLUSTERHUB_KUBECONFIG")):
@@ -27,11 +28,10 @@ def test_on_a_real_kubernetes() -> None:
     if not os.environ.get("CLUSTERHUB_KUBECONFIG") and (reason := missing(lab)):
         assert not NAMED, f"CLUSTERHUB_LIVE names kubernetes, and {reason}"
         pytest.skip(f"{reason}: that Kubernetes works was NOT tested (tests/labs/kubernetes/README.md)")
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300", str(HERE / "kubernetes")]
+    tests = pytest_of(HERE / "kubernetes", PATIENCE)
     # Takes what CLUSTERHUB_KUBECONFIG names, if it does
     done = subprocess.run(
         [COMMAND, "around", *tests], env=environment(lab), capture_output=True, text=True, check=False
     )
     shutil.rmtree(lab, ignore_errors=True)
-    print(done.stdout[-20_000:])
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    passed(done)

@@ -25,8 +25,8 @@ T = TypeVar("T")
 NAMESPACE = "ocean"
 """The user's, as tests/labs/kubernetes/rights.yaml has it."""
 SMALL: Mapping[str, Any] = {"cores": 1, "memory": "512 MiB"}
-LITTLE: Mapping[str, Any] = {"requests": {"cores": 0.1}, "scheduler": {"cores": 0.2, "memory": "512 MiB"}}
-"""Many clusters fit on one node."""
+LITTLE: Mapping[str, Any] = {"requests": {"cores": 0.1}, "scheduler": {"cores": 1, "memory": "512 MiB"}}
+"""Several clusters fit on one node. Schedulers have a whole core: with a fifth of one, each took five seconds to start."""
 
 
 def connected(user: Path, workers: Any = 0, **said: Any) -> Cluster:
