@@ -16,15 +16,16 @@ from clusterhub_backends.kubernetes.refusals import Conflict
 from clusterhub_backends.kubernetes.starter import gone
 
 HELD = "kopf.zalando.org/KopfFinalizerMarker"
-"""By which the operator holds what it keeps timers for. It lets go within a second, if it runs; there is nothing else that it has
-to do then."""
+"""By which the operator holds what it keeps timers for. There is nothing else that it has to do then, and it lets go within a
+second, if it runs; but a minute later where a timer was at work when it saw the end (``cancellation_polling`` of kopf 1.45)."""
 WAITS = "foregroundDeletion"
 """By which Kubernetes itself holds what waits for the end of all that it owns."""
-STUCK_AFTER = timedelta(seconds=30)
+STUCK_AFTER = timedelta(seconds=75)
+"""Longer than an operator that runs would take."""
 LOOK = 0.25
 """Seconds between two looks."""
-END_PATIENCE = 60.0
-"""Seconds that the pods of an orphan may take to end."""
+END_PATIENCE = 90.0
+"""Seconds that the pods of an orphan may take to end, and the operator to let go of it."""
 TRIES = 10
 SHOWN = 3
 """Pods that are named."""
