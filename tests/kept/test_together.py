@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import clusterhub
-from clusterhub.keeper import end
+from clusterhub.keeper import end, opening
+from clusterhub.keeper.joining import joined
 from kept.conftest import SMALL, eventually, living
 
 NONE = {"workers": 0, **SMALL}
@@ -16,7 +18,6 @@ def test_twenty_processes_with_one_name_get_one_cluster(program, store):
         cluster = clusterhub.connect("local", name="x", keep=True, workers=1, **SMALL)
         client = cluster.get_client()
         say(cluster.scheduler_address, client.submit(os.getpid).result(timeout=120))
-        sys.stdin.read() if False else None
     """
     programs = [program(body) for _ in range(20)]
     said = [one.says() for one in programs]
@@ -33,6 +34,21 @@ def test_threads_of_one_process_with_one_name_get_one_cluster(store):
     assert len({cluster.scheduler_address for cluster in clusters}) == 1
     for cluster in clusters:
         cluster.close()
+    assert store.names() == []
+
+
+def test_one_that_ends_between_being_found_and_being_held_gives_way_to_another(store, monkeypatch):
+    first = clusterhub.connect("local", name="x", **NONE)
+    gone = first.scheduler_address
+
+    async def late(*arguments):
+        await asyncio.to_thread(first.close)
+        return await joined(*arguments)
+
+    monkeypatch.setattr(opening, "joined", late)
+    with clusterhub.connect("local", name="x", **NONE) as second:
+        assert second.scheduler_address != gone
+        assert second.report().connected == 0
     assert store.names() == []
 
 

@@ -78,13 +78,11 @@ async def start(
             continue  # its start failed, or it ended meanwhile: the name is free
         refuse_another_shape(plan, living)
         try:
-            deployment = await RemoteDeployment.of(living, store)
+            return await joined(await RemoteDeployment.of(living, store), kept, target)
         except ClusterGone as gone:
-            if gone.final:
-                await asyncio.sleep(POLL)  # it ends just now, and its name is free in a moment
-                continue
-            raise
-        return await joined(deployment, kept, target)
+            if not gone.final:
+                raise
+            await asyncio.sleep(POLL)  # it ends just now, and its name is free in a moment
 
 
 async def attach(name: str, *, hold: bool = False) -> RemoteDeployment:

@@ -71,8 +71,9 @@ class Program:
     def __init__(self, folder: Path, body: str) -> None:
         argv = [sys.executable, str(self.written(folder, body))]
         self.process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+            argv, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
 
     @staticmethod
     def written(folder: Path, body: str) -> Path:
