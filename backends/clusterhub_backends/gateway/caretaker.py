@@ -12,6 +12,9 @@ from typing import Any
 
 from clusterhub.parts import Caretaker
 
+AGAIN = 0.1
+"""Seconds after which the service's adaptation is told again to end."""
+
 
 class GatewayCaretaker(Caretaker):
     """Tells the service how many workers are wanted, and which of them may leave; the service tells the server."""
@@ -32,9 +35,21 @@ class GatewayCaretaker(Caretaker):
     async def told(self, minimum: int, maximum: int) -> None:
         """A number, or the service's own adaptation."""
         if minimum == maximum:
+            await self._adapt_no_more()
             await self._service.scale(minimum)
         else:
             await self._service.adapt(minimum=minimum, maximum=maximum)
+
+    async def _adapt_no_more(self) -> None:
+        """Tell the service's adaptation to end until it has.
+
+        ``scale`` tells it once and waits, for ever where that is lost, as it is where the adaptation just wakes the service:
+        ``Waiter.interrupt`` takes the cancellation for that of its own sleep.
+        """
+        adapting = self._service.adapt_task
+        while adapting is not None and not adapting.done():
+            adapting.cancel()
+            await asyncio.wait([adapting], timeout=AGAIN)
 
     async def send_off(self, ready: frozenset[str]) -> None:
         """Wake the service: it asks us who may leave, retires them, and tells the server."""

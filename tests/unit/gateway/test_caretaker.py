@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import time
 
@@ -112,6 +113,21 @@ async def test_a_range_is_the_gateway_s_own_adaptation_and_the_last_word_wins(cl
     assert told["range"] == [1, 4]
     await eventually(lambda: cluster.service.count == 1)
     await cluster.caretaker.aim(2, 2)
+    told = await cluster.caretaker.observe()
+    assert (told["range"], told["count"]) == (None, 2)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_number_is_taken_also_where_the_gateway_adapts_in_that_very_moment(cluster: Cared, turns: int):
+    """dask-gateway waited for ever: its adaptation, told to end while it wakes the heart, goes on."""
+    cluster.care()
+    await eventually(lambda: cluster.service.waiter.task is not None)
+    await cluster.service.adapt(minimum=3, maximum=4)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20) as limit:
+        await cluster.caretaker.aim(2, 2)
+    assert not limit.expired(), "and only this one's own end helped"
     told = await cluster.caretaker.observe()
     assert (told["range"], told["count"]) == (None, 2)
 
