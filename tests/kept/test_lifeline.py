@@ -36,7 +36,7 @@ def test_nothing_is_left_of_a_client_that_was_killed(program, store, leaves):
 
 
 def test_a_client_that_becomes_another_program_has_let_go(program, store):
-    client = program(f"{UNNAMED}    say(cluster.name)\n    os.execvp('sleep', ['sleep', '60'])")
+    client = program(f"{UNNAMED}    say(cluster.name)\n    os.execvp('sleep', ['sleep', '600'])")
     processes = family(living(store, client.says()[0]))
     eventually(lambda: gone(processes))
 

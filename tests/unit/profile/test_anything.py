@@ -28,7 +28,7 @@ DOCUMENTED = (ConfigError, BackendUnavailable, Unsupported)
 # 1500 examples of each were run when this was written; these keep watch.
 fixed_machine = settings(
     max_examples=int(os.environ.get("TEST_EXAMPLES", "40")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 WORDS = """

@@ -23,7 +23,7 @@ from clusterhub_backends.slurm import SlurmBackend
 # 3000 and more examples of each were run when this was written; these keep watch.
 watch = settings(
     max_examples=int(os.environ.get("TEST_EXAMPLES", "60")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 backends = st.sampled_from([PbsBackend(), SlurmBackend()])
 
