@@ -22,8 +22,8 @@ UNNAMED = """
     [
         "pass",
         "os.fork() or time.sleep(600)",  # a child keeps the pipe open
-        "__import__('subprocess').Popen(['sleep', '20'])",
-        "__import__('multiprocessing').get_context('fork').Process(target=time.sleep, args=(20,)).start()",
+        "__import__('subprocess').Popen(['sleep', '600'])",
+        "__import__('multiprocessing').get_context('fork').Process(target=time.sleep, args=(600,)).start()",
     ],
 )
 def test_nothing_is_left_of_a_client_that_was_killed(program, store, leaves):
