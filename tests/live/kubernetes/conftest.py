@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed file .*kubeconfig:ResourceWarning"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure goes what Dask's operator said last: whether it heard of the cluster at all is seen there alone."""
+    report = yield
+    lab = os.environ.get("CLUSTERHUB_KUBERNETES_LAB")
+    if report.failed and lab:
+        said = (Path(lab) / "log" / "operator.log").read_text(errors="replace").splitlines()
+        last = [line[:200] for line in said if line.startswith("[")][-15:]  # without the rest of tracebacks
+        report.sections.append(("Dask's operator, lately", "\n".join(last)))
+    return report
 
 
 @pytest.fixture
