@@ -156,9 +156,8 @@ def test_a_status_that_cannot_be_written_ends_nothing(eddies, store):
     (status / "in-the-way").touch()
     eddies.scale(2)
     eddies.wait(timeout=60)
-    time.sleep(2)
+    eventually(lambda: "cannot write" in eddies.logs("keeper")["keeper"])
     assert eddies.report().connected == 2
-    assert "cannot write" in eddies.logs("keeper")["keeper"]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(monkeypatch, tmp_path):

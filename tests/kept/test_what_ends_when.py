@@ -77,7 +77,7 @@ def test_the_end_of_its_process_leaves_what_is_to_be_found_again(program, store,
 
 def test_a_named_cluster_is_found_again_within_its_linger_and_held_by_the_finder(program, store):
     maker = program("""
-        clusterhub.connect("local", name="eddies", workers=0, lifecycle={"linger": "6s"}, **SMALL)
+        clusterhub.connect("local", name="eddies", workers=0, lifecycle={"linger": "12s"}, **SMALL)
         say("made")
         time.sleep(600)
     """)
@@ -86,7 +86,7 @@ def test_a_named_cluster_is_found_again_within_its_linger_and_held_by_the_finder
     maker.kill()
     with clusterhub.connect("local", name="eddies", **NONE) as found:
         assert living(store, "eddies").uid == uid
-        time.sleep(7)  # longer than the linger
+        time.sleep(13)  # longer than the linger
         assert found.report().connected == 0
     assert store.names() == []
 

@@ -186,8 +186,8 @@ class Faults:
         with self.connect(system, workers=1, job=job) as cluster, cluster.get_client() as client:
             come(cluster)
             eternal = client.submit(_slow(10 * seconds), 0, key="eternal")
-            with pytest.warns(UserWarning, match=r"job\.walltime"):
-                _until_it_is_told(cluster, 5 * seconds)
+            with pytest.warns(UserWarning, match=r"job\.walltime") as warned:
+                eventually(lambda: cluster.report().remarks and warned.list, 5 * seconds)
             assert "eternal" in cluster.report().remarks[0]
             assert "eternal" in str(cluster.report())
             eternal.release()
@@ -303,12 +303,6 @@ class Faults:
                 await without.identity()
             for link in (with_keys, without):
                 await link.close()
-
-
-def _until_it_is_told(cluster: Cluster, timeout: float) -> None:
-    """A remark, and a moment for the warning in the client."""
-    eventually(lambda: cluster.report().remarks, timeout)
-    time.sleep(1)
 
 
 def _ls() -> str:

@@ -65,7 +65,7 @@ def queue(lab: Lab, end: str = "") -> list[str]:
 
 
 def waiting(folder: Path, said: dict[str, Any]) -> subprocess.Popen[str]:
-    """A program that wants a cluster, says when it has it, and then sleeps."""
+    """A program that wants a cluster, says when it has it, and then sleeps; what it remarks meanwhile is in ``waiting.err``."""
     path = folder / "waiting.py"
     path.write_text(
         f"""
@@ -76,7 +76,8 @@ if __name__ == "__main__":
     time.sleep(300)
 """
     )
-    return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with path.with_suffix(".err").open("w") as stderr:
+        return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def test_it_connects_computes_and_leaves_nothing(pbs):
@@ -119,10 +120,9 @@ def test_an_interrupt_while_it_waits_leaves_no_job(pbs, tmp_path):
     pbs.fault("stop", "workq")
     client = waiting(tmp_path, in_job())
     eventually(lambda: queue(pbs, "K"))
-    time.sleep(4)
+    eventually(lambda: "is pending: its queue is stopped" in (tmp_path / "waiting.err").read_text())
     client.send_signal(signal.SIGINT)
-    words = client.communicate(timeout=60)[1]
-    assert "is pending: its queue is stopped" in words
+    client.communicate(timeout=60)
     assert queue(pbs) == []
     assert Store.here().names() == []
 

@@ -69,11 +69,13 @@ class Program:
     """A Python program of its own, the body of which runs below ``__main__``."""
 
     def __init__(self, folder: Path, body: str) -> None:
-        argv = [sys.executable, str(self.written(folder, body))]
-        self.process = subprocess.Popen(
-            argv, text=True, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        path = self.written(folder, body)
+        self._remarks = path.with_suffix(".err")
+        with self._remarks.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(path)], text=True, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
 
     @staticmethod
     def written(folder: Path, body: str) -> Path:
@@ -89,18 +91,20 @@ class Program:
         """The next thing that it says."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"it ended without a word: {self.process.communicate()[1]}"
+        assert line, f"it ended without a word: {self.remarks}"
         words: list[Any] = json.loads(line)
         return words
 
-    def kill(self, number: int = signal.SIGKILL) -> str:
-        """Send it a signal; what it has said on its standard error."""
-        self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[1] if not self._closed else ""
-
     @property
-    def _closed(self) -> bool:
-        return self.process.stderr is None or self.process.stderr.closed
+    def remarks(self) -> str:
+        """What it has said on its standard error so far."""
+        return self._remarks.read_text()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal, and wait for its end."""
+        self.process.send_signal(number)
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -202,9 +206,8 @@ def test_whoever_waits_is_told_why_and_an_interrupt_leaves_no_job(program, close
     eventually(lambda: queue("K"))
     told = eventually(lambda: [info.reason for info in clusterhub.clusters() if "partition is down" in info.reason])
     assert "its partition is down (PartitionDown)" in told[0]
-    time.sleep(3)  # what is said of a wait is not said of a short one
-    words = waiting.kill(signal.SIGINT)
-    assert "is pending: its partition is down (PartitionDown)" in words
+    eventually(lambda: "is pending: its partition is down (PartitionDown)" in waiting.remarks)
+    waiting.kill(signal.SIGINT)
     assert queue() == []
     assert Store.here().names() == []
 
