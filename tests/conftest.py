@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,6 +36,13 @@ with pytest.MonkeyPatch.context() as _patch:
 # Run under `nohup`, or in the background of a script, everybody below us would ignore these, and tests send them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Pytest parses modules of its plugins when they are imported, which anyio puts off. CPython 3.11 fails an import where what is
+# collected meanwhile prints a traceback, which is parsed as well: "AST constructor recursion depth mismatch", seen once.
+for _module in walk_packages(import_module("anyio").__path__, "anyio."):
+    if "trio" not in _module.name:
+        import_module(_module.name)
 
 
 # How long an example takes is the machine's affair. All else is as hypothesis has it here: in CI, the same examples each time.
