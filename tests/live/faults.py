@@ -187,7 +187,8 @@ class Faults:
             come(cluster)
             eternal = client.submit(_slow(10 * seconds), 0, key="eternal")
             with pytest.warns(UserWarning, match=r"job\.walltime") as warned:
-                eventually(lambda: cluster.report().remarks and warned.list, 5 * seconds)
+                eventually(lambda: any("job.walltime" in str(each.message) for each in warned), 5 * seconds)
+            eventually(lambda: cluster.report().remarks)
             assert "eternal" in cluster.report().remarks[0]
             assert "eternal" in str(cluster.report())
             eternal.release()

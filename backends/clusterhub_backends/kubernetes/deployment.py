@@ -193,8 +193,8 @@ class KubernetesDeployment(ElsewhereDeployment):
                 raise BackendUnavailable(
                     f"{self._api.place} took the DaskCluster, and nobody acts on it: Dask's operator does not run there, or not"
                     f" for namespace {self._api.namespace}, or hears of nothing any more\n  next  {self._api.kubectl} get pods -A"
-                    " -l app.kubernetes.io/name=dask-kubernetes-operator; delete that pod, which starts it anew;"
-                    " or, to install it: helm install --repo https://helm.dask.org --create-namespace -n dask-operator"
+                    " -l app.kubernetes.io/name=dask-kubernetes-operator; where there is one, delete it, and it starts anew;"
+                    " where there is none: helm install --repo https://helm.dask.org --create-namespace -n dask-operator"
                     " --generate-name dask-kubernetes-operator"
                 )
             await asyncio.sleep(LOOK)

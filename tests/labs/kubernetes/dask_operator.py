@@ -1,4 +1,4 @@
-"""Dask's operator, asking for its events anew every ten seconds: a deaf connection is heard on again before a test gives up.
+"""Dask's operator, which asks for its events anew every ten seconds: before `connect` gives it up for dead, after 25.
 
 As released it does so every two minutes, because a connection may go deaf (see ``startup`` in its own controller, and kopf 698).
 """

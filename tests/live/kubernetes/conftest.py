@@ -24,10 +24,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """With a failure goes what Dask's operator said last: whether it heard of the cluster at all is seen there alone."""
     report = yield
     lab = os.environ.get("CLUSTERHUB_KUBERNETES_LAB")
-    if report.failed and lab:
-        said = (Path(lab) / "log" / "operator.log").read_text(errors="replace").splitlines()
-        last = [line[:200] for line in said if line.startswith("[")][-15:]  # without the rest of tracebacks
-        report.sections.append(("Dask's operator, lately", "\n".join(last)))
+    if report.failed and lab and (log := Path(lab, "log", "operator.log")).exists():
+        said = log.read_text(errors="replace").splitlines()
+        own = [
+            line[:200] for line in said if line.startswith("[") and " httpx " not in line
+        ]  # no tracebacks, no requests
+        report.sections.append(("Dask's operator, lately", "\n".join(own[-15:])))
     return report
 
 
