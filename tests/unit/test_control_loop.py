@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -50,6 +51,15 @@ def here(deployment: NativeDeployment, n: int) -> Callable[[], Awaitable[bool]]:
     return met
 
 
+LET_GO = threading.Event()
+
+
+def work(index: int) -> int:
+    """Workers run in this process, so that it can wait for what the test does."""
+    LET_GO.wait(120)
+    return index
+
+
 def test_a_scale_up_during_a_launch_ends_no_worker_undrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The launch had counted before it waited; meanwhile the drains were called off, and the count was too small."""
     forget, launching = Surface.forget, threading.Event()
@@ -66,15 +76,14 @@ def test_a_scale_up_during_a_launch_ends_no_worker_undrained(monkeypatch: pytest
     def part(index: int) -> bytes:
         return bytes(1000 + index)
 
-    def work(index: int) -> int:
-        time.sleep(5)
-        return index
-
     monkeypatch.setattr(Surface, "forget", slowly)
+    LET_GO.clear()
     with (
         clusterhub.connect("local", workers=6, worker=SMALL, local={"processes": False}) as cluster,
         cluster.get_client() as client,
+        contextlib.ExitStack() as in_the_end,
     ):
+        in_the_end.callback(LET_GO.set)
         workers = list(cluster.native.workers.values())
         held = [client.submit(part, index, workers=[worker.address]) for index, worker in enumerate(workers)]
         wait(held)

@@ -16,7 +16,7 @@ from labs.pbs import processes
 from labs.pbs.client import LAB, connect
 
 HERE = Path(__file__).parent
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def folder() -> Path:

@@ -71,6 +71,7 @@ class Queue:
     late: list[Callable[[], None]] = field(default_factory=list)
     refuses: str = ""
     on_submit: Callable[[list[Entry]], None] = lambda made: None
+    """Told of jobs before they are there."""
     throttles: bool = True
     throttled: set[str] = field(default_factory=set)
     """Submissions of which only a few may run."""
@@ -97,14 +98,14 @@ class Queue:
             return Output(1, "", "over the limit")
         self.number += 1
         made = [Entry(self.number, index, count, name) for index in range(count)]
-        self.entries += made
         if words[2]:
             self.throttled.add(str(self.number))
         self.on_submit(made)
+        self.entries += made  # last, since the test looks from another thread
         if self.lose_answer:
             self.lose_answer = False
             return Output(1, "", "timed out")
-        return Output(0, str(made[0].number), "")
+        return Output(0, str(self.number), "")
 
     def _list(self, words: Sequence[str], _: str) -> Output:
         found = [e for e in self.entries if e.alive and (not words or str(e.number) in words)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,8 +22,16 @@ def test_a_command_sees_our_variables_but_for_those_that_it_must_not(monkeypatch
     assert run(command).stdout == "None None /etc/slurm.conf C 1\n"
 
 
-def test_what_a_command_said_before_it_was_given_up_is_told():
-    say = "echo 'sbatch: error: queue full, retrying' >&2; exec sleep 60"
+def test_what_a_command_said_before_it_was_given_up_is_told(monkeypatch, tmp_path):
+    said, communicate = tmp_path / "said", subprocess.Popen.communicate
+
+    def once_it_has_spoken(process, *args, **kwargs):
+        while not said.exists():
+            time.sleep(0.01)
+        return communicate(process, *args, **kwargs)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_it_has_spoken)
+    say = f"echo 'sbatch: error: queue full, retrying' >&2; : >'{said}'; exec sleep 60"
     with pytest.raises(SystemDown, match="queue full, retrying"):
         run(Command(("sh", "-c", say)), patience=2)
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from clusterhub_backends.batch import departing, following, inquest, loop, pacing, roster, submitting
+from clusterhub_backends.batch import departing, following, inquest, loop, pacing, roster, submitting, walltime
 from unit.batch.fakes import Entry, World
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """The same, at fifty times the speed."""
+    """The same, at fifty times the speed; but pilots are waited for as long as a slow machine may take to list them."""
     for module, name, value in (
         (loop, "INTERVAL", 0.01), (loop, "CALM", 0.02), (loop, "ENDING_LOOK", 0.01),
         (pacing, "QUICKEST", 0.02), (pacing, "SLOWEST", 0.1),
         (submitting, "LATE", 0.2), (submitting, "LOOK", 0.02), (submitting, "LOOK_FOR_GHOSTS", 0.02),
-        (submitting, "COUNT_AGAIN", 0.1), (submitting, "PILOT_PATIENCE", 0.5),
+        (submitting, "COUNT_AGAIN", 0.1), (submitting, "PILOT_PATIENCE", 60.0),
         (departing, "DRAIN_AGAIN", 0.02), (departing, "DISMISS_AGAIN", 0.2),
         (following, "LEAST_PATIENCE", 0.3), (inquest, "LOG_PATIENCE", 0.0), (roster, "GONE_PATIENCE", 0.3),
     ):  # fmt: skip
@@ -81,7 +82,7 @@ async def test_a_spec_that_fails_burns_few_jobs_however_often_it_is_asked_for_ag
         await until(lambda: world.loop.failure is not None)
         assert "python does not exist" in world.loop.failure.summary
         assert len(world.queue.entries) <= 5
-        await asyncio.sleep(0.6)  # longer than pilots are waited for
+        world.loop.submitter._piloted -= submitting.PILOT_PATIENCE  # they were waited for as long as pilots are
         before = len(world.queue.entries)
         world.loop.aim(world.loop._following.limits)
         await until(lambda: world.loop.failure is not None and len(world.queue.entries) > before)
@@ -89,7 +90,8 @@ async def test_a_spec_that_fails_burns_few_jobs_however_often_it_is_asked_for_ag
         assert len(world.queue.entries) - before <= 5
 
 
-async def test_where_the_queue_is_long_the_others_take_their_place_in_it_and_start_few_at_a_time():
+async def test_where_the_queue_is_long_the_others_take_their_place_in_it_and_start_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(submitting, "PILOT_PATIENCE", 0.5)
     world = World(50)
     async with running(world):
         await until(lambda: len(world.queue.alive()) == 50)
@@ -99,14 +101,16 @@ async def test_where_the_queue_is_long_the_others_take_their_place_in_it_and_sta
     assert world.queue.asked["submit"] == 2
 
 
-async def test_pilots_that_run_and_have_not_proven_themselves_yet_are_waited_for():
+async def test_pilots_that_run_and_have_not_proven_themselves_yet_are_waited_for(monkeypatch):
     """As when no address of the scheduler answers: a job tries that for most of a minute."""
     world = World(50)
     async with running(world):
         await until(lambda: len(world.queue.alive()) == 4)
         pilots = world.queue.alive()
         world.start(pilots, workers=0)
-        await asyncio.sleep(1.0)
+        await until(lambda: all(member.runs_since is not None for member in world.loop.roster), "a listing")
+        monkeypatch.setattr(submitting, "PILOT_PATIENCE", 0.1)
+        await asyncio.sleep(0.5)
         assert len(world.queue.entries) == 4
         for entry in pilots:
             world.end(entry, code=86)
@@ -115,12 +119,13 @@ async def test_pilots_that_run_and_have_not_proven_themselves_yet_are_waited_for
 
 
 async def test_where_the_system_cannot_hold_jobs_back_the_others_wait_longer(monkeypatch):
-    monkeypatch.setattr(submitting, "LONG_PATIENCE", 4.0)
+    monkeypatch.setattr(submitting, "PILOT_PATIENCE", 0.5)
     world = World(50)
     world.queue.throttles = False
     async with running(world):
-        await asyncio.sleep(1.0)
-        assert len(world.queue.alive()) == 4
+        await until(lambda: world.queue.asked["submit"] >= 2, "a submission that is to be held back")
+        await steady(world, 4)
+        monkeypatch.setattr(submitting, "LONG_PATIENCE", 0.5)
         await until(lambda: len(world.queue.alive()) == 50)
     assert world.queue.asked["submit"] == 3
 
@@ -229,8 +234,7 @@ async def test_a_submission_that_arrives_when_it_was_given_up_is_ended():
     def lost(entries):
         if not made:
             made.extend(entries)
-            for entry in entries:
-                world.queue.entries.remove(entry)
+            entries.clear()
 
     world.queue.on_submit, world.queue.lose_answer = lost, True
     async with running(world):
@@ -416,15 +420,16 @@ async def test_what_can_never_run_is_told_at_once():
 # Walltime
 
 
-async def test_successors_are_there_before_jobs_end_and_take_their_results():
-    world = World(2, walltime="6s")
+async def test_successors_are_there_before_jobs_end_and_take_their_results(monkeypatch):
+    monkeypatch.setattr(walltime, "SHARE", 1.0)  # at once, and nearly a minute before it is too late
+    world = World(2, walltime="1h")
     async with running(world):
         await until(lambda: len(world.queue.alive()) == 2)
         world.start()
         await connected(world, 2)
         first = list(world.queue.entries)
         for entry in first:
-            entry.limit = 4.0  # the queue allows less than was asked for
+            entry.limit = 100.0  # the queue allows less than was asked for
         await until(lambda: len(world.queue.alive()) == 4, "successors")
         assert all(entry.alive for entry in first)
         world.start()
@@ -432,8 +437,9 @@ async def test_successors_are_there_before_jobs_end_and_take_their_results():
         assert sorted(world.link.retired) == sorted(f"tcp://{entry.id}:00" for entry in first)
 
 
-async def test_where_the_queue_is_full_a_share_goes_early_so_that_somebody_takes_its_results():
-    world = World(8, walltime="10s")
+async def test_where_the_queue_is_full_a_share_goes_early_so_that_somebody_takes_its_results(monkeypatch):
+    monkeypatch.setattr(walltime, "SHARE", 1.0)
+    world = World(8, walltime="1h")
     world.queue.limit = 8
     async with running(world):
         await until(lambda: len(world.queue.alive()) == 4)
@@ -443,19 +449,24 @@ async def test_where_the_queue_is_full_a_share_goes_early_so_that_somebody_takes
         await connected(world, 8)
         first = world.queue.alive()
         world.queue.on_submit = world.start
+        for entry in first:
+            entry.limit = 100.0
         await until(lambda: world.link.retired != [])
         assert len(world.link.retired) <= 4
+        await until(lambda: len(world.link.retired) >= 7)
+        monkeypatch.setattr(walltime, "LATE_SHARE", 1.0)  # the last one stays until it is late
         await until(lambda: len(world.link.retired) >= 8)
         await until(lambda: not any(entry.alive for entry in first), "the end of the first")
 
 
-async def test_a_task_that_no_job_is_long_enough_for_is_named_until_it_ends():
-    world = World(1, walltime="2s")
+async def test_a_task_that_no_job_is_long_enough_for_is_named_until_it_ends(monkeypatch):
+    monkeypatch.setattr(walltime, "SHARE", 0.95)  # long before it is too late
+    world = World(1, walltime="30s")
     async with running(world):
         await until(lambda: len(world.queue.alive()) == 1)
         world.start()
         await connected(world, 1)
-        world.link.running = {"eternal-1": 1.9}
+        world.link.running = {"eternal-1": 29.0}
         await until(lambda: len(world.queue.alive()) == 2)
         world.start()
         await until(lambda: world.loop.remarks != [])
@@ -468,17 +479,22 @@ async def test_a_task_that_no_job_is_long_enough_for_is_named_until_it_ends():
 # Following the load
 
 
-async def test_a_fluctuation_of_the_load_cancels_nothing_that_waits():
+async def test_a_fluctuation_of_the_load_cancels_nothing_that_waits(monkeypatch):
     world = World({"minimum": 0, "maximum": 10})
+    now, fluctuation = 0.0, 3 * [1, 1, 4, 4]
+
+    async def target(duration):
+        nonlocal now
+        now += 0.1  # a third of what less has to last
+        return fluctuation.pop(0) if fluctuation else world.link.target
+
     async with running(world):
         world.link.target = 4
         await until(lambda: len(world.queue.alive()) == 4)
-        for _ in range(3):
-            world.link.target = 1
-            await asyncio.sleep(0.1)
-            world.link.target = 4
-            await asyncio.sleep(0.1)
-        assert len(world.queue.alive()) == 4
+        monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(world.link, "adaptive_target", target)
+        await until(lambda: not fluctuation)
+        await steady(world, 4)
         assert world.queue.asked["cancel"] == 0
         world.link.target = 0
         await steady(world, 0)

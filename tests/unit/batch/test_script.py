@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterhub.backend import Plan
@@ -81,11 +81,16 @@ def test_variables_and_the_home_expand_and_nothing_else_does(text, meant):
     assert run(f"printf %s {expanding(text)}", TMPDIR="/scratch").stdout == meant
 
 
-@given(st.text(st.characters(exclude_characters="$\0", exclude_categories=["Cs"])).filter(lambda t: t[:1] != "~"))
-def test_a_text_without_variables_stands_for_itself(text):
-    assert run(f"printf %s {expanding(text)}").stdout.encode() == text.replace("\r\n", "\n").replace(
-        "\r", "\n"
-    ).encode() or ("\r" in text)
+TEXTS = st.text(st.characters(exclude_characters="$\0", exclude_categories=["Cs"])).filter(lambda t: t[:1] != "~")
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=60))
+@settings(max_examples=20)
+def test_a_text_without_variables_stands_for_itself(texts):
+    said = run(f"printf '%s\\0' {' '.join(map(expanding, texts))}").stdout.split("\0")
+    assert said.pop() == ""
+    for shown, text in zip(said, texts, strict=True):
+        assert shown == text.replace("\r\n", "\n").replace("\r", "\n") or "\r" in text
 
 
 # Giving up
@@ -101,7 +106,8 @@ def test_a_text_without_variables_stands_for_itself(text):
         ({"environment": {"python": "/bin/false"}}, Stage.MODULE),
     ],
 )
-def test_it_gives_up_at_the_stage_that_fails_and_says_why(said, stage):
+def test_it_gives_up_at_the_stage_that_fails_and_says_why(said, stage, monkeypatch):
+    monkeypatch.setattr("clusterhub_backends.batch.script.PROBE_PATIENCE", 30)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         done = run(body(plan(**said), BACKEND.driver, "ch0g0", [address], NONE, HERE))
@@ -117,6 +123,7 @@ def test_it_gives_up_where_its_log_cannot_be_written():
 
 def test_a_slow_setup_takes_nothing_from_the_time_in_which_an_address_has_to_answer(monkeypatch):
     monkeypatch.setattr("clusterhub_backends.batch.script.REACH_PATIENCE", 1)
+    monkeypatch.setattr("clusterhub_backends.batch.script.PROBE_PATIENCE", 30)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         script = body(plan(environment={"setup": ["sleep 2"]}), BACKEND.driver, "ch0g0", [address], NONE, HERE)
@@ -208,6 +215,7 @@ def two_with_gpus(tmp_path):
     script = body(plan(**said), BACKEND.driver, "ch0g0", ["tcp://127.0.0.1:9"], NONE, HERE)
     _, _, tail = script.partition("export DASK_DISTRIBUTED")
     python = tmp_path / "python"
+    tail = tail.replace("watchdog=$!\n", f"watchdog=$!; : >{python}.all\n")  # its trap is set
     head = f"{script.partition('readable()')[0]}\npython={python} address=tcp://127.0.0.1:9 index=0 restart=0\n"
 
     def ran(worker, **environment):
@@ -237,8 +245,9 @@ def test_the_code_of_a_worker_that_ended_before_the_others_is_the_jobs(two_with_
 
 def test_a_worker_that_ends_well_when_it_is_told_to_is_no_failure_of_the_job(two_with_gpus):
     """The signal that a `wait` was broken off by was taken for the worker's code."""
+    ready = ': >"$0.${@:5:1}"; until [[ -e $0.all && -e $0.ch0g0-0-r0-0 ]]; do sleep 0.1; done'
     tells = "[[ ${@:5:1} == *-1 ]] && { sleep 0.3; kill -TERM $(ps -o ppid= $PPID); }"
-    assert two_with_gpus(f"trap 'kill $!; exit 0' TERM; sleep 60 & {tells}; wait").returncode == 0
+    assert two_with_gpus(f"trap 'kill $!; exit 0' TERM; sleep 20 & {ready}; {tells}; wait").returncode == 0
 
 
 # Names

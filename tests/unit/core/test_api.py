@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 import clusterhub
+from clusterhub.api import trial
 from clusterhub.api.checking import CheckReport
 from clusterhub.api.trial import version_differences
 from clusterhub.backend import Finding
@@ -161,7 +162,8 @@ def test_with_start_one_worker_really_computes(backend, said):
     assert [stage.split()[0] for stage in stages[-3:]] == ["connected", "result", "gone"]
 
 
-def test_a_worker_that_waits_in_the_queue_is_told_of_and_withdrawn_in_the_end():
+def test_a_worker_that_waits_in_the_queue_is_told_of_and_withdrawn_in_the_end(monkeypatch):
+    monkeypatch.setattr(trial, "LASTING", 0.2)
     news: list[str] = []
     report = clusterhub.check(
         "simulated", start=True, patience=3, on_news=news.append, simulated={"fault": "holds"}, **SHAPE

@@ -73,7 +73,7 @@ async def small() -> AsyncIterator[Small]:
         Worker(scheduler.address, nthreads=1, name="b", dashboard=False, host="127.0.0.1") as b,
         Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
     ):
-        link = SchedulerLink(scheduler.address, None, patience=5)
+        link = SchedulerLink(scheduler.address, None, patience=60)
         yield Small(scheduler, client, [a, b], link)
         for gate in GATES.values():
             gate.set()
@@ -100,7 +100,7 @@ def stubborn(worker: str) -> str:
     """Where it ran; on ``worker`` it takes its time."""
     address: str = get_worker().address
     if address == worker:
-        GATES[worker].wait(2)
+        GATES[worker].wait(30)
     return address
 
 
@@ -253,6 +253,7 @@ async def test_patience_that_ends_lets_tasks_start_again_elsewhere(small):
     await until(lambda: small.scheduler.workers[first].processing)
     await Drain(small.link, [first], patience=0.2).run()
     assert await future == second
+    let_go(first)
 
 
 async def test_a_drain_that_is_called_off_gives_the_worker_work_again(small):

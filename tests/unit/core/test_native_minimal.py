@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -233,17 +234,31 @@ async def test_a_cluster_that_ends_by_itself_says_why(scheduler, lifecycle, reas
         assert gone.value.final
 
 
+LET_GO = threading.Event()
+
+
+def held() -> None:
+    """Workers run in this process, so that a task can wait for what a test does."""
+    LET_GO.wait(60)
+
+
 async def test_a_busy_cluster_is_not_idle(scheduler):
     native = Minimal(scheduler)
+    LET_GO.clear()
     async with (
-        deployed(native, workers=1, lifecycle={"idle_timeout": "0.3s"}) as deployment,
+        deployed(native, workers=1, lifecycle={"idle_timeout": "never"}) as deployment,
         Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
     ):
-        import time
-
-        assert await client.submit(time.sleep, 1, pure=False) is None
-        assert native.status == "running"
-        assert deployment.native is native
+        try:
+            busy = client.submit(held, pure=False)
+            await until(lambda: any(worker.processing for worker in scheduler.workers.values()))
+            deployment._plan = plan(workers=1, lifecycle={"idle_timeout": "0.3s"})  # before, and after, it may be idle
+            await asyncio.sleep(1)
+            assert busy.status == "pending"
+            assert native.status == "running"
+            assert deployment.native is native
+        finally:
+            LET_GO.set()
 
 
 async def test_never_is_never(scheduler):
