@@ -137,15 +137,17 @@ def _processes_here(cluster: Cluster) -> list[psutil.Process]:
     return [psutil.Process(pid) for host, pid in found if host == socket.gethostname() and pid != os.getpid()]
 
 
-def _answers(address: str, keys: Mapping[str, Any]) -> bool:
-    """Whether a client can be connected. A mere port tells nothing: it may be a proxy's, which goes on answering."""
+def _answers(address: str, keys: Mapping[str, Any], patience: float = 2) -> bool:
+    """Whether a client can be connected. A mere port tells nothing: it may be a proxy's, which goes on answering.
+
+    Where nobody is there, it takes ``patience`` seconds to tell: Dask goes on trying.
+    """
 
     async def dial() -> bool:
         try:
-            async with asyncio.timeout(
-                4
-            ):  # whoever takes the connection need not answer: Dask waits for that without end
-                comm = await connect(address, timeout=2, **keys)
+            # Whoever takes the connection need not answer: Dask waits for that without end.
+            async with asyncio.timeout(2 * patience):
+                comm = await connect(address, timeout=patience, **keys)
         except OSError:
             return False
         await comm.close()

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,17 +174,30 @@ def test_workers_that_fail_to_come_are_a_failure(hub: Hub, api: Any) -> None:
     assert api.cluster.closed
 
 
-def test_a_cluster_that_dies_meanwhile_is_told_once(hub: Hub, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+CHILD_UNTIL = """
+import os, sys, time
+end = time.monotonic() + 60
+while not os.path.exists(sys.argv[1]) and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.5)  # in which it could be told again
+"""
+
+
+def test_a_cluster_that_dies_meanwhile_is_told_once(
+    hub: Hub, api: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(child_module, "WATCH_EVERY", 0.05)
+    found_dead = tmp_path / "dead"
     reports = iter([api.cluster.report()])
 
     def report() -> Any:
         for one in reports:
             return one
+        found_dead.touch()
         raise ClusterGone("the scheduler does not answer")
 
     api.cluster.report = report
-    result = hub("run", "hal", *python("import time; time.sleep(0.5)"))
+    result = hub("run", "hal", *python(CHILD_UNTIL), str(found_dead))
     assert result.exit_code == 0
     assert result.stderr == "✘ the scheduler does not answer\n"
 
@@ -210,11 +222,23 @@ def test_an_end_that_takes_long_is_told_while_it_does(
 
 PARENT = """
 import signal, sys, time
+from contextlib import contextmanager
 from clusterhub.cli.child import run_child
 from clusterhub.cli.signals import Signals
 
+class Told(Signals):
+    @contextmanager
+    def passed_to(self, child):
+        with super().passed_to(child):
+            print("passed on", flush=True)
+            yield
+
+    def _pass_on(self, number, child):
+        time.sleep(0.2)  # a terminal's would be one with ours, if ours came at once
+        super()._pass_on(number, child)
+
 code = None
-with Signals() as signals:
+with Told() as signals:
     try:
         print("ready" if sys.argv[1] == "before" else "", flush=True)
         if sys.argv[1] == "before":
@@ -222,7 +246,7 @@ with Signals() as signals:
         code = run_child([sys.executable, "-c", sys.argv[2]], {}, signals)
         if sys.argv[1] == "after":
             print("ready", flush=True)
-            time.sleep(1)
+            sys.stdin.read()
     finally:
         print("closed", flush=True)
 sys.exit(code)
@@ -243,19 +267,23 @@ time.sleep(30)
 def signalled(when: str, *numbers: signal.Signals) -> tuple[int, str]:
     """What a process that runs CHILD answers to signals that come before, during or after its child."""
     code = "" if when == "after" else CHILD
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT, when, code],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    with process.stdout as out:
-        while "ready" not in out.readline():
-            pass
-        for number in numbers:
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        missing = {"ready", "passed on"} if when == "during" else {"ready"}
+        while missing:
+            missing.discard(process.stdout.readline().strip())
+        first, *others = numbers
+        process.send_signal(first)
+        text = process.stdout.readline()  # two of them, sent before the first was answered, would come as one
+        for number in others:
             process.send_signal(number)
-            time.sleep(0.1)
-        text = out.read()
-    return process.wait(30), text
+        process.stdin.close()
+        text += process.stdout.read()
+        return process.wait(30), text
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -278,7 +306,8 @@ def test_one_interrupt_does_not_stop_the_closing_and_two_do() -> None:
 def test_ctrl_c_on_a_terminal_reaches_the_child_once() -> None:
     pty = pytest.importorskip("pty")
     master, slave = pty.openpty()
-    child = CHILD.replace("sys.exit(5)", "").replace("time.sleep(30)", "time.sleep(1.5)")
+    child = f"heard = []\n{CHILD}".replace("sys.exit(5)", "heard.append(number)")
+    child = child.replace("time.sleep(30)", "while not heard: time.sleep(0.01)\ntime.sleep(1.5)")
     process = subprocess.Popen(
         [sys.executable, "-c", "import os, sys, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
          "os.execv(sys.argv[1], sys.argv[1:])", sys.executable, "-c", PARENT, "during", child],
@@ -292,7 +321,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_child_once() -> None:
             text += os.read(master, 4096).decode()
         except OSError:  # Linux's way to say that the other end is closed
             break
-        if "ready" in text and not sent:
+        if "ready" in text and "passed on" in text and not sent:
             sent = True
             os.write(master, b"\x03")
     os.close(master)

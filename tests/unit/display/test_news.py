@@ -29,8 +29,8 @@ def test_news_waits_for_whoever_shows_it(capsys):
     assert capsys.readouterr().err == "one\ntwo\n"
 
 
-def opening(then):
-    """Opens a cluster after saying so."""
+def opening(then, ready=lambda: True):
+    """Opens a cluster after saying so, and once it is ``ready``."""
     news = News()
     resolved = clusterhub.plan("simulated", workers=0)
 
@@ -38,7 +38,9 @@ def opening(then):
         from clusterhub import registry
 
         news.tell("it takes a while")
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(60):
+            while not ready():
+                await asyncio.sleep(0.01)
         then()
         return await registry.backend("simulated").start(resolved)
 
@@ -56,7 +58,7 @@ def shown_on(monkeypatch):
 
 def test_a_blocking_start_shows_it_while_it_lasts_and_on_the_callers_thread(shown_on, capsys):
     seen = []
-    with Cluster(*opening(lambda: seen.append(list(shown_on)))):
+    with Cluster(*opening(lambda: seen.append(list(shown_on)), ready=lambda: shown_on)):
         assert seen == [[threading.current_thread()]]
     assert "it takes a while" in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ from simulated_queue.system import LIVING, ended, started
 
 import clusterhub
 from clusterhub.cluster import Cluster
+from clusterhub.keeper import discovery
 
 SHAPE: dict[str, Any] = {"worker": {"cores": 1, "memory": "512 MiB"}}
 
@@ -22,6 +23,12 @@ def _nothing_is_left() -> Iterator[None]:
     yield
     for cluster in list(LIVING.values()):
         ask(ended(cluster)).result(30)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No system is given up because this machine is busy."""
+    monkeypatch.setattr(discovery.look, "__defaults__", (60.0,))
 
 
 @pytest.fixture

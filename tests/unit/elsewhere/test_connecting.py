@@ -6,6 +6,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from simulated_queue import SimulatedBackend, cluster_of
@@ -154,8 +156,10 @@ async def test_one_who_waits_and_is_cancelled_leaves_the_name_free(monkeypatch):
 
 
 def test_who_waits_is_told_for_whom_and_does_not_wait_for_ever(monkeypatch, capsys):
-    monkeypatch.setattr("clusterhub.api.named.START_PATIENCE", 1.5)
-    with Store.here().locked("eddies", 1), pytest.raises(WaitTimeout, match="is being started or ended by process"):
+    clock = count(0.0, 100.0)  # each look at it comes 100 s after the one before
+    monkeypatch.setattr("clusterhub.keeper.turns.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    refusal = "is being started or ended by process .*, for longer than 300 s"
+    with Store.here().locked("eddies", 1), pytest.raises(WaitTimeout, match=refusal):
         connect(name="eddies")
     assert "eddies: waits for process" in capsys.readouterr().err
 

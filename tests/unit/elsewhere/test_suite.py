@@ -17,7 +17,7 @@ def test_a_proxy_that_goes_on_answering_is_no_cluster():
 
 def test_a_cluster_answers_until_it_is_closed():
     with connect() as cluster:
-        assert _answers(cluster.scheduler_address, {})
+        assert _answers(cluster.scheduler_address, {}, 60)
     assert not _answers(cluster.scheduler_address or "tcp://127.0.0.1:1", {})
 
 
@@ -32,7 +32,7 @@ def test_one_that_speaks_tls_answers_those_who_have_its_keys(tmp_path):
     async def story():
         async with Scheduler(host="127.0.0.1", dashboard_address="127.0.0.1:0", security=security) as scheduler:
             address = scheduler.address
-            assert await asyncio.to_thread(_answers, address, keys)
+            assert await asyncio.to_thread(_answers, address, keys, 60)
         assert not await asyncio.to_thread(_answers, address, keys)
 
     asyncio.run(story())

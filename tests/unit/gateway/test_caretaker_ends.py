@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from attended import gate, work
+from attended import Held, gate, work
 from tornado.httpclient import HTTPClientError
 
 from clusterhub._dask import caretaker as everywhere
@@ -15,9 +15,16 @@ from .cared import Cared, eventually, looked
 # Being needed
 
 
+async def held(cluster: Cared, *tokens: str) -> list[Held]:
+    """Those who hold it, and are not missed before they do: on a slow machine, that takes longer than a caretaker waits here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(everywhere, "GRACE", 600.0)
+        cluster.care(kept=False)
+        return [await cluster.hold(token) for token in tokens]
+
+
 async def test_a_cluster_ends_soon_after_whoever_made_it(cluster: Cared):
-    cluster.care(kept=False)
-    ann = await cluster.hold()
+    (ann,) = await held(cluster, "ann")
     await looked(10)
     assert not cluster.gateway.ended
     ann.drop()
@@ -31,8 +38,7 @@ async def test_one_that_nobody_ever_held_ends_too(cluster: Cared):
 
 
 async def test_it_lives_as_long_as_the_last_of_its_holders(cluster: Cared):
-    cluster.care(kept=False)
-    ann, ben = await cluster.hold("ann"), await cluster.hold("ben")
+    ann, ben = await held(cluster, "ann", "ben")
     ann.drop()
     await looked(10)
     assert not cluster.gateway.ended
@@ -59,11 +65,10 @@ async def test_who_is_back_in_time_still_holds_it(cluster: Cared, monkeypatch: p
 
 
 async def test_a_second_line_of_the_same_holder_is_not_ended_by_the_end_of_the_first(cluster: Cared):
-    cluster.care(kept=False)
-    first = await cluster.hold("ann")
-    held = cluster.caretaker._holders["ann"]
+    (first,) = await held(cluster, "ann")
+    line = cluster.caretaker._holders["ann"]
     await cluster.hold("ann")
-    await eventually(lambda: cluster.caretaker._holders["ann"] is not held)
+    await eventually(lambda: cluster.caretaker._holders["ann"] is not line)
     first.drop()
     await looked(10)
     assert not cluster.gateway.ended
@@ -90,9 +95,7 @@ async def test_a_kept_one_lives_on(cluster: Cared):
 
 
 async def test_who_releases_it_is_told_whether_anybody_needs_it_still(cluster: Cared):
-    cluster.care(kept=False)
-    await cluster.hold("ann")
-    await cluster.hold("ben")
+    await held(cluster, "ann", "ben")
     assert not await cluster.caretaker.release("ann")
     assert await cluster.caretaker.release("ben")
     assert await cluster.caretaker.release("ben"), "said twice, as after an answer that was lost"
@@ -117,8 +120,10 @@ async def test_while_the_gateway_is_away_nobody_can_be_missed(cluster: Cared):
 
 
 async def test_an_idle_one_ends_and_says_why_to_all_who_are_on_the_line(cluster: Cared):
-    cluster.care(idle_timeout=0.3)
+    caretaker = cluster.care()
     ann, ben = await cluster.hold("ann"), await cluster.hold("ben", holds=False)
+    await eventually(lambda: len(caretaker._watchers) == 2)
+    await caretaker.remember(idle_timeout=0.3)  # it has been idle since before they came
     await eventually(lambda: cluster.gateway.ended)
     for line in (ann, ben):
         await eventually(lambda line=line: {"ends": "it was idle for 0 s"} in line.heard)
@@ -141,8 +146,9 @@ async def test_one_that_works_is_not_idle(cluster: Cared):
 
 
 async def test_an_old_one_ends_whatever_it_does(cluster: Cared):
-    cluster.care(max_age=3600.0, created=time.time() - 3599.5)
+    caretaker = cluster.care(max_age=3600.0)
     ann = await cluster.hold()
+    await caretaker.remember(created=time.time() - 3599.5)
     await eventually(lambda: cluster.gateway.ended)
     await eventually(lambda: {"ends": "it reached its age of 3600 s"} in ann.heard)
 

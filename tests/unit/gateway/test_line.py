@@ -29,7 +29,8 @@ MEMORY: Mapping[str, Any] = {
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[Cared]:
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cared]:
+    monkeypatch.setattr(module, "CONNECT_PATIENCE", 60.0)  # this machine may be busy, too
     async with cared() as made:
         yield made
 
@@ -251,7 +252,10 @@ async def test_where_somebody_listens_and_says_nothing_patience_ends(monkeypatch
     async with silent:
         port = silent.sockets[0].getsockname()[1]
         line = Line(f"tcp://127.0.0.1:{port}", Security(), GatewayCaretaker)
-        with pytest.raises(ClusterGone, match="no answer within 0.3 s"):
+        # The second is what Dask says where this process had no time even to connect.
+        with pytest.raises(
+            ClusterGone, match=r"cannot be reached: (no answer within 0\.3 s|Timed out .* after 0\.24 s)"
+        ):
             await line.stay("ann", True, lambda: None, lambda said: None)
         await line.close()
         await asyncio.wait_for(let_go.wait(), 60)

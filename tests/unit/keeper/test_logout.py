@@ -48,6 +48,7 @@ def test_logind_is_asked_only_where_a_login_is_around_us(tmp_path, monkeypatch, 
     )
     busctl.chmod(0o755)
     monkeypatch.setattr(logout, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(logout, "PATIENCE", 60.0)
     monkeypatch.setenv("PATH", str(tmp_path))
     logout.ends_with_login.cache_clear()
     assert logout.ends_with_login() is asked

@@ -7,7 +7,7 @@ import gc
 import socket
 import ssl
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -147,19 +147,27 @@ async def test_rights_are_asked_for_one_by_one(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-async def test_times_are_those_of_the_servers_clock(tmp_path: Path) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return web.json_response({"items": []}, headers={"Date": "Wed, 25 Nov 2099 12:00:00 GMT"})
+async def noon(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"items": []}, headers={"Date": "Wed, 25 Nov 2099 12:00:00 GMT"})
 
-    async with serving(answer) as (address, _), asked(kubeconfig(tmp_path, address)) as api:
+
+async def test_times_are_those_of_the_servers_clock(tmp_path: Path) -> None:
+    async with serving(noon) as (address, _), asked(kubeconfig(tmp_path, address)) as api:
         await api.list("pods")
         assert api.now.year == 2099
         api._hear_time("nonsense")
         assert api.now.year == 2099
 
 
-async def test_a_clock_that_agrees_is_not_corrected(tmp_path: Path) -> None:
-    async with serving(EMPTY) as (address, _), asked(kubeconfig(tmp_path, address)) as api:
+@pytest.mark.parametrize("here", ["11:59:59.100", "12:00:00.000", "12:00:01.900"])
+async def test_a_clock_that_agrees_is_not_corrected(here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls.fromisoformat(f"2099-11-25T{here}+00:00")
+
+    monkeypatch.setattr(module, "datetime", Clock)
+    async with serving(noon) as (address, _), asked(kubeconfig(tmp_path, address)) as api:
         await api.list("pods")
         assert api._ahead == timedelta()
 

@@ -175,8 +175,10 @@ async def test_the_operator_adapts_to_the_work_at_hand(cluster: Cared):
 
 
 async def test_the_operator_ends_it_when_it_was_idle_for_too_long_and_not_before(cluster: Cared):
-    cluster.care(idle_timeout=0.5)
+    cluster.care(idle_timeout=600.0)
+    await asyncio.sleep(0.3)  # in which it looks
     assert await cluster.idle_since() == 0
+    await cluster.caretaker.remember(idle_timeout=0.5)
     await eventually(lambda: cluster.caretaker.idle_since())
     assert await cluster.idle_since() + 10**9 < time.time(), "whatever spec.idleTimeout says, that is longer ago"
 
@@ -207,8 +209,9 @@ async def test_while_the_api_server_is_away_nobody_is_taken_for_gone(cluster: Ca
 
 
 async def test_whoever_is_on_the_line_hears_why_it_ends(cluster: Cared):
-    cluster.care(max_age=0.4)
+    caretaker = cluster.care()
     held = await cluster.hold()
+    await caretaker.remember(max_age=0.4)
     await eventually(lambda: held.heard)
     assert held.heard == [{"ends": "it reached its age of 0 s"}]
 

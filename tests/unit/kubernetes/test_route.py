@@ -72,7 +72,8 @@ async def found(how: Any) -> Route:
 
 @pytest.mark.parametrize("how", ["auto", "direct"])
 async def test_an_address_that_answers_is_taken_while_others_are_silent(how, monkeypatch):
-    monkeypatch.setattr(route, "TRIAL", 30.0)  # so long would be waited for those that are silent
+    monkeypatch.setattr(route, "TRIAL", 600.0)  # so long would be waited for those that are silent
+    monkeypatch.setattr(route, "HEAD_START", 600.0)
     async with silence() as nobody, scheduler() as port:
         forwarding = Forwarding(port)
         reached(monkeypatch, [(SILENT, nobody), ("127.0.0.1", port)], forwarding)
