@@ -13,6 +13,8 @@ from pathlib import Path
 MARK = "----- clusterhub docs: next command -----"
 _PORT_TAKEN = re.compile(r".*UserWarning: Port \d+ is already in use\.\n(?:.*\n){3}")
 """Dask's warning, where another program of this machine took the port between our look at it and its binding."""
+_KILLED = re.compile(r".* - distributed\.nanny - WARNING - Worker process still alive after [\d.]+ seconds, killing\n")
+"""Dask's word on a worker that this machine was too busy to let end in time."""
 _NUMBER = re.compile(r"\d+(?:[.:]\d+)*")
 
 
@@ -78,13 +80,15 @@ def session(
     environment |= {
         "HOME": str(home), "PATH": f"{Path(python).parent}:{os.environ['PATH']}", "COLUMNS": "200",
         "XDG_STATE_HOME": str(home / "state"), "PYTHONUNBUFFERED": "1",
+        # Dask's, where this machine was so busy that a second passed while it made its folders.
+        "PYTHONWARNINGS": "ignore:Creating scratch directories is taking:UserWarning",
         **(also or {}),
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
     )  # fmt: skip
-    yield from _PORT_TAKEN.sub("", done.stdout).split(f"{MARK}\n")[1:]
+    yield from _KILLED.sub("", _PORT_TAKEN.sub("", done.stdout)).split(f"{MARK}\n")[1:]
 
 
 def differences(found: Sequence[Command], printed: Sequence[str]) -> list[str]:

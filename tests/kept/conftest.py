@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from clusterhub.errors import ClusterhubError
+from clusterhub.keeper import discovery, remote
 from clusterhub.keeper.identity import Life, Process, end
 from clusterhub.keeper.record import Record
 from clusterhub.keeper.records import Store
@@ -33,11 +34,23 @@ SMALL = {"worker": {"cores": 1, "memory": "512 MiB"}, "local": {"dashboard": Fal
 def say(*words):
     print(json.dumps(words), flush=True)
 
+def until_there(path):
+    while not os.path.exists(path):
+        time.sleep(0.05)
+
 def main():
 """
 FOOT = """
 if __name__ == "__main__":
     main()
+"""
+HELD = """
+import time
+from pathlib import Path
+
+deadline = time.monotonic() + 60
+while " - ends: " not in Path({log!r}).read_text() and time.monotonic() < deadline:
+    time.sleep(0.05)
 """
 
 
@@ -80,6 +93,13 @@ class Program:
         """Its exit code, once it has ended by itself."""
         self.stdout, self.stderr = self.process.communicate(timeout=timeout)
         return self.process.returncode
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, who was killed is waited for, and no system is given up."""
+    monkeypatch.setattr(remote, "DYING", 60.0)
+    monkeypatch.setattr(discovery.look, "__defaults__", (60.0,))
 
 
 @pytest.fixture
@@ -141,6 +161,14 @@ def gone(processes: list[psutil.Process]) -> bool:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 return False
     return True
+
+
+def held(folder: Path, log: Path) -> str:
+    """A script for ``local.preload``. Workers begin only once their keeper has said in its ``log`` that it ends, so that it is
+    still starting when a test ends it, however late that is: the start of one that is told to end is waited for."""
+    path = folder / "held.py"
+    path.write_text(HELD.format(log=str(log)))
+    return str(path)
 
 
 def how_it_ended(store: Store, name: str) -> str:

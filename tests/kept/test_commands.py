@@ -16,6 +16,7 @@ import pytest
 
 from clusterhub.keeper.identity import Life, Process, end
 from importable import environment
+from kept.conftest import held
 
 SMALL = ("--workers", "2", "--set", "worker.cores=1", "--set", "worker.memory=512MiB", "--set", "local.dashboard=false")
 PATIENCE = 60
@@ -170,8 +171,9 @@ def test_it_is_scaled_watched_and_ended(shell: Shell) -> None:
     assert shell("status", "tides").returncode == 1
 
 
-def test_an_interrupt_before_it_is_ready_leaves_nothing(shell: Shell) -> None:
-    with shell.begins("up", "local", "--name", "tides", *SMALL) as starting:
+def test_an_interrupt_before_it_is_ready_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    script = held(tmp_path, shell.state / "clusters" / "tides" / "keeper.log")
+    with shell.begins("up", "local", "--name", "tides", *SMALL, "--set", f"local.preload={script}") as starting:
         keeper = until(lambda: shell.keeper("tides"))
         starting.send_signal(signal.SIGINT)
         out, err = starting.communicate(timeout=PATIENCE)

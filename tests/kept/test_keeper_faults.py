@@ -19,7 +19,7 @@ import clusterhub
 from clusterhub.errors import BackendUnavailable, ClusterGone, ClusterhubError, ConfigError, WorkersFailed
 from clusterhub.keeper import collect, end
 from clusterhub.keeper.identity import Life, Process
-from kept.conftest import SMALL, eventually, family, gone, how_it_ended, living
+from kept.conftest import SMALL, eventually, family, gone, held, how_it_ended, living
 
 NONE = {"workers": 0, **SMALL}
 
@@ -219,8 +219,9 @@ def test_without_the_library_for_keys_the_line_that_installs_it_is_told(program,
             keys.make_keys(store.root, "eddies")
 
 
-def test_being_ended_while_it_starts(program, store):
-    client = program("""
+def test_being_ended_while_it_starts(program, store, tmp_path):
+    client = program(f"""
+        SMALL["local"]["preload"] = {held(tmp_path, store.folder("eddies") / "keeper.log")!r}
         try:
             clusterhub.connect("local", name="eddies", workers=2, keep=True, **SMALL)
         except clusterhub.ClusterGone as gone:

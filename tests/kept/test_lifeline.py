@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from kept.conftest import eventually, family, gone, living
+from kept.conftest import eventually, family, gone, held, living
 
 UNNAMED = """
     cluster = clusterhub.connect("local", workers=1, lifecycle={"host": "process"}, **SMALL)
@@ -35,9 +35,13 @@ def test_nothing_is_left_of_a_client_that_was_killed(program, store, leaves):
     eventually(lambda: store.names() == [])
 
 
-def test_a_client_that_becomes_another_program_has_let_go(program, store):
-    client = program(f"{UNNAMED}    say(cluster.name)\n    os.execvp('sleep', ['sleep', '600'])")
+def test_a_client_that_becomes_another_program_has_let_go(program, store, tmp_path):
+    seen = tmp_path / "seen"
+    client = program(
+        f"{UNNAMED}    say(cluster.name)\n    until_there({str(seen)!r})\n    os.execvp('sleep', ['sleep', '600'])"
+    )
     processes = family(living(store, client.says()[0]))
+    seen.touch()
     eventually(lambda: gone(processes))
 
 
@@ -48,21 +52,29 @@ def test_a_hangup_of_the_whole_session_leaves_no_orphan(program, store):
     eventually(lambda: gone(processes))
 
 
-def test_a_closed_laptop_loses_nothing(program, store):
-    client = program(f"{UNNAMED}    say(cluster.name)\n    time.sleep(4)\n    say(cluster.report().connected)")
+def test_a_closed_laptop_loses_nothing(program, store, tmp_path):
+    opened = tmp_path / "opened"
+    client = program(
+        f"{UNNAMED}    say(cluster.name)\n    until_there({str(opened)!r})\n    say(cluster.report().connected)"
+    )
     name = client.says()[0]
     os.kill(client.process.pid, signal.SIGSTOP)
     time.sleep(6)
     living(store, name)
     os.kill(client.process.pid, signal.SIGCONT)
+    opened.touch()
     assert client.says() == [1]
 
 
-def test_a_client_that_is_killed_while_it_starts_leaves_nothing(program, store):
-    client = program('clusterhub.connect("local", name="eddies", workers=2, keep=True, **SMALL)')
-    record = eventually(lambda: _starting(store))
+@pytest.mark.parametrize("known", [False, True])
+def test_a_client_that_is_killed_while_it_starts_leaves_nothing(program, store, tmp_path, known):
+    client = program(f"""
+        SMALL["local"]["preload"] = {held(tmp_path, store.folder("eddies") / "keeper.log")!r}
+        clusterhub.connect("local", name="eddies", workers=2, keep=True, **SMALL)
+    """)
+    record = eventually(lambda: (found := _starting(store)) and (found.keeper or not known) and found)
+    keeper = psutil.Process(record.keeper.pid) if record.keeper else None
     client.kill()
-    keeper = psutil.Process(record.keeper.pid) if record.keeper and psutil.pid_exists(record.keeper.pid) else None
     eventually(lambda: "eddies" not in store.names() or store.read("eddies").keeper is None)
     eventually(lambda: keeper is None or gone([keeper]))
 
@@ -73,8 +85,9 @@ def _starting(store):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_interrupt_while_it_starts_leaves_nothing(program, store, keep):
+def test_an_interrupt_while_it_starts_leaves_nothing(program, store, tmp_path, keep):
     client = program(f"""
+        SMALL["local"]["preload"] = {held(tmp_path, store.folder("eddies") / "keeper.log")!r}
         say("begin")
         try:
             clusterhub.connect("local", name="eddies", workers=2, keep={keep}, **SMALL)

@@ -128,13 +128,13 @@ def test_being_told_to_ends_every_kind(program, store, kind, how):
 
 @pytest.mark.parametrize("kind", [{}, {"name": "eddies"}, {"name": "eddies", "keep": True}])
 def test_idleness_ends_every_kind_whoever_is_connected(store, kind):
-    lifecycle = {"host": "process", "idle_timeout": "4s"}
+    lifecycle = {"host": "process", "idle_timeout": "12s"}  # which run from its start on, before a client is there
     cluster = clusterhub.connect("local", workers=1, lifecycle=lifecycle, **kind, **SMALL)
     cluster.wait(timeout=60)
     with cluster.get_client() as client:
-        assert client.submit(_sleep(), 6).result() == 6, "it ended while something was processing"
+        assert client.submit(_sleep(), 15).result() == 15, "it ended while something was processing"
         eventually(lambda: store.names() == [])
-    assert "nothing was processing for 4s" in how_it_ended(store, cluster.name)
+    assert "nothing was processing for 12s" in how_it_ended(store, cluster.name)
     with pytest.raises(ClusterGone, match="idle_timeout"):
         cluster.report()
     cluster.close()
@@ -142,15 +142,15 @@ def test_idleness_ends_every_kind_whoever_is_connected(store, kind):
 
 @pytest.mark.parametrize("kind", [{}, {"name": "eddies"}, {"name": "eddies", "keep": True}])
 def test_age_ends_every_kind(store, kind):
-    lifecycle = {"host": "process", "max_age": "4s"}
+    lifecycle = {"host": "process", "max_age": "12s"}
     cluster = clusterhub.connect("local", lifecycle=lifecycle, **kind, **NONE)
     eventually(lambda: store.names() == [])
-    assert "age of 4s" in how_it_ended(store, cluster.name)
+    assert "age of 12s" in how_it_ended(store, cluster.name)
     cluster.close()
 
 
 def test_what_goes_with_an_idle_cluster_is_told(store):
-    lifecycle = {"idle_timeout": "4s"}
+    lifecycle = {"idle_timeout": "15s"}
     cluster = clusterhub.connect("local", name="eddies", keep=True, workers=1, lifecycle=lifecycle, **SMALL)
     with cluster.get_client() as client:
         held = client.submit(lambda: bytes(30_000_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,15 @@ from .conftest import Script
 
 Start = Callable[[str], Script]
 SMALL = "workers=2, worker={'cores': 1, 'memory': '512 MiB'}, local={'dashboard': False}"
+HELD = """
+import time
+from pathlib import Path
+
+deadline = time.monotonic() + 60
+while not Path({told!r}).exists() and time.monotonic() < deadline:
+    time.sleep(0.05)
+"""
+"""Keeps a worker from its start until the script has been interrupted, however late that is; then the start is waited for."""
 
 
 def test_a_script_that_ends_with_an_open_cluster_exits_0_and_leaves_nothing(script: Start):
@@ -59,14 +69,22 @@ def test_a_script_that_fails_inside_shows_its_own_error_alone(script: Start):
     assert run.leftovers() == []
 
 
-def test_an_interrupt_during_the_start_cleans_up(script: Start):
+def test_an_interrupt_during_the_start_cleans_up(script: Start, tmp_path: Path):
+    told, held = tmp_path / "told", tmp_path / "held.py"
+    held.write_text(HELD.format(told=str(told)))
     run = script(f"""
+        import pathlib, signal
         import clusterhub
 
+        def interrupted(*arguments):
+            pathlib.Path({str(told)!r}).touch()
+            signal.default_int_handler(*arguments)
+
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, interrupted)
             print("starting", flush=True)
             try:
-                clusterhub.connect("local", {SMALL})
+                clusterhub.connect("local", {SMALL.removesuffix("}")}, "preload": {str(held)!r}}})
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
     """)

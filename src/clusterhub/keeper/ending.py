@@ -94,7 +94,7 @@ async def _shut_down(store: Store, record: Record) -> str:
 
 async def what_goes(deployment: Deployment) -> str:
     """``, with 2 workers and the 1.2 GiB of results that they held``; nothing where that cannot be known."""
-    link = SchedulerLink(deployment.scheduler_address, deployment.security, patience=3.0)
+    link = SchedulerLink(deployment.scheduler_address, deployment.security)
     try:
         workers = (await link.identity())["workers"].values()
     except ClusterGone:
