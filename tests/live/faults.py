@@ -61,6 +61,11 @@ def come(cluster: Cluster) -> None:
     cluster.wait(timeout=PATIENCE, display=silent())
 
 
+def connected(cluster: Cluster) -> set[str]:
+    """The jobs whose workers are."""
+    return {unit.name for unit in cluster.units() if unit.state == "connected"}
+
+
 class Faults:
     """Needs a fixture ``system``."""
 
@@ -141,16 +146,16 @@ class Faults:
     def test_half_of_the_jobs_killed_at_once_come_back_without_a_call(self, system):
         with self.connect(system, workers=10) as cluster:
             come(cluster)
-            system.cancel([unit.name for unit in cluster.units()[:5]])
-            eventually(lambda: cluster.report().connected <= 5)
-            eventually(lambda: cluster.report().connected == 10)
+            killed = {unit.name for unit in cluster.units()[:5]}
+            system.cancel(sorted(killed))
+            eventually(lambda: killed.isdisjoint(connected(cluster)) and len(connected(cluster)) == 10)
 
     def test_workers_that_are_killed_on_their_node_come_back(self, system):
         with self.connect(system, workers=2) as cluster, cluster.get_client() as client:
             come(cluster)
             before = {unit.name for unit in cluster.units()}
             client.run(_death())
-            eventually(lambda: before.isdisjoint(unit.name for unit in cluster.units() if unit.state == "connected"))
+            eventually(lambda: before.isdisjoint(connected(cluster)))
             eventually(lambda: cluster.report().connected == 2)
 
     def test_results_survive_a_scale_down_of_jobs_of_two_workers(self, system):

@@ -35,7 +35,7 @@ def in_job(**job: Any) -> dict[str, Any]:
 def pbs(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A PBS whose commands are on PATH here, and on no node's."""
     lab = Lab(tmp_path / "lab", home)
-    lab.up(slow_qdel=0.5, kill_delay=5.0, poll=0.5)
+    lab.up(slow_qdel=0.5, kill_delay=30.0, poll=0.5)
     monkeypatch.setenv("PATH", f"{lab.bin}:{os.environ['PATH']}")
     monkeypatch.setenv(LAB, str(lab.folder))
     yield lab
@@ -146,13 +146,18 @@ def test_a_refusal_of_its_job_names_the_key_and_leaves_nothing(pbs, job, because
     assert Store.here().names() == []
 
 
-def test_a_full_queue_is_waited_for(pbs, capfd):
-    filler = pbs.submit("sleep 8\n")
+def test_a_full_queue_is_waited_for(pbs, tmp_path):
+    filler = pbs.submit("sleep 600\n")
     pbs.fault("max-queued", "1")
-    with clusterhub.connect("pbs", workers=0, **in_job()):
-        assert len(queue(pbs, "K")) == 1
-    assert filler not in queue(pbs)
-    assert "queue full" in capfd.readouterr().err
+    client = waiting(tmp_path, in_job())
+    eventually(lambda: "queue full" in (tmp_path / "waiting.err").read_text())
+    assert queue(pbs, "K") == []
+    pbs.run("qdel", filler)
+    assert client.stdout is not None
+    assert client.stdout.readline(), "it gave up"
+    assert len(queue(pbs, "K")) == 1
+    client.kill()
+    client.communicate()
 
 
 def test_an_outage_while_it_waits_is_no_news(pbs, tmp_path):

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.timeout(1200)
 
 BEGUN = 4
 """Tasks that are computed when workers are killed."""
+ATTEMPTS = 3
+"""The shortest lasts for seconds, and a machine that is busy with others may miss them."""
 
 
 @cache
@@ -25,16 +27,23 @@ def expected(analysis: Analysis, arguments: tuple[str, ...]) -> str:
 @pytest.mark.parametrize("analysis", ANALYSES, ids=lambda analysis: analysis.name)
 def test_half_of_the_workers_are_killed_in_its_midst(place: Place, analysis: Analysis) -> None:
     with place.cluster("survivor") as name:
-        before = place.connected(name)
-        doomed = before[: len(before) // 2]
-        assert doomed
-        with place.awaiting(name, BEGUN) as begun:
-            running = analysis.started_on(place, name, analysis.longer)
-            begun()
-        place.kill(name, doomed)
-        assert not running.is_over, "it was over before anybody was killed: make it longer"
-        assert running.digest() == expected(analysis, analysis.longer)
-        place.until_replaced(name, doomed)
+        in_time = (_half_are_killed(place, name, analysis) for _ in range(ATTEMPTS))
+        assert any(in_time), "each time it was over before anybody was killed: make it longer"
+
+
+def _half_are_killed(place: Place, name: str, analysis: Analysis) -> bool:
+    """Whether they were while it ran."""
+    before = place.connected(name)
+    doomed = before[: len(before) // 2]
+    assert doomed
+    with place.awaiting(name, BEGUN) as begun:
+        running = analysis.started_on(place, name, analysis.longer)
+        begun()
+    place.kill(name, doomed)
+    in_time = not running.is_over
+    assert running.digest() == expected(analysis, analysis.longer)
+    place.until_replaced(name, doomed)
+    return in_time
 
 
 @pytest.mark.parametrize(

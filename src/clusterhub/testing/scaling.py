@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from distributed import wait
+from distributed import Event, wait
 
 from clusterhub.cluster import Cluster
 from clusterhub.testing.base import Base
@@ -35,11 +35,14 @@ class Scaling(Base):
     def test_scaling_down_lets_running_tasks_end(self) -> None:
         per = self.per_unit()
         with self.cluster(workers=2 * per) as cluster, cluster.get_client() as client:
-            running = client.map(_slow_task(), range(2 * per * _threads(cluster)), pure=False)
+            may_end = Event("may-end", client=client)
+            running = client.map(_held_task(), range(2 * per * _threads(cluster)), pure=False)
             self.eventually("all tasks run", lambda: _processing(client) == len(running))
             cluster.scale(per)
+            time.sleep(1)  # time enough for workers to go at once
+            may_end.set()
             assert sorted(client.gather(running)) == list(range(len(running)))
-            assert _ended(client, "slow") == len(running), "a running task was started twice"
+            assert _ended(client, "held") == len(running), "a running task was started twice"
             self.eventually("the surplus has left", lambda: self.settled(cluster, per))
 
     def test_nothing_leaves_that_nobody_can_take_over(self) -> None:
@@ -112,6 +115,16 @@ def _slow_task() -> Any:
         return index
 
     return slow
+
+
+def _held_task() -> Any:
+    def held(index: int) -> int:
+        from distributed import Event
+
+        Event("may-end").wait()
+        return index
+
+    return held
 
 
 def _processing(client: Any) -> int:

@@ -30,7 +30,8 @@ TESTS = HERE.parent.parent
 PASSWORD_VARIABLE = "GATEWAY_PASSWORD"
 """Where a client finds the password, in :meth:`Gateway.environment`."""
 HOST = "127.0.0.1"
-_UP, _DOWN = 30.0, 40.0  # seconds; a cluster whose processes hang takes the server 13 of them
+_UP, _DOWN = 90.0, 90.0  # seconds; a cluster whose processes hang takes the server 13 of them
+_ANSWER = 60.0  # seconds in which it answers, on a machine that has stopped it for a while as well
 _PORTS = range(20_000, 30_000)  # systems take those of outgoing connections from above: a restart finds its own free
 
 
@@ -121,18 +122,18 @@ class Gateway:
         found = {PASSWORD_VARIABLE: self.password}
         return found | ({"SSL_CERT_FILE": str(self.certificate)} if self.settings.tls and trusted else {})
 
-    def clusters(self, user: str = "ann") -> list[str]:
+    def clusters(self, user: str = "ann", patience: float = _ANSWER) -> list[str]:
         """The names of the clusters that the server holds as pending or running for a user."""
         login = base64.b64encode(f"{user}:{self.password}".encode()).decode()
-        return list(self._ask("/api/v1/clusters/", {"Authorization": f"Basic {login}"}))
+        return list(self._ask("/api/v1/clusters/", {"Authorization": f"Basic {login}"}, patience))
 
-    def _ask(self, path: str, headers: dict[str, str] | None = None) -> Any:
+    def _ask(self, path: str, headers: dict[str, str] | None = None, patience: float = _ANSWER) -> Any:
         trust = ssl.create_default_context(cafile=str(self.certificate)) if self.settings.tls else None
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if trust:
             handlers.append(urllib.request.HTTPSHandler(context=trust))
         request = urllib.request.Request(self.address + path, headers=headers or {})
-        with urllib.request.build_opener(*handlers).open(request, timeout=5) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=patience) as answer:
             return json.loads(answer.read())
 
     # Its life

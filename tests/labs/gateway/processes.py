@@ -12,7 +12,7 @@ import psutil
 
 MARK = "GATEWAY_LAB"
 """Names the folder of the lab in the environment of its server; config.py hands it on to schedulers and workers."""
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 

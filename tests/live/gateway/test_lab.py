@@ -87,7 +87,7 @@ async def test_stopping_leaves_no_process_of_a_cluster_without_server(gateways):
 
 async def test_a_server_that_hangs_answers_again(gateway):
     with gateway.hanging(), pytest.raises(TimeoutError):
-        gateway.clusters()
+        gateway.clusters(patience=5)
     assert gateway.clusters() == []
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import clusterhub
 from clusterhub import ClusterGone
+from clusterhub.cli import clusterhub as command
 from clusterhub.display.waiting import silent
 from live.kubernetes.stories import (
     asked,
@@ -28,6 +28,7 @@ from live.kubernetes.stories import (
 
 SLOW = 90.0
 STARTER = "clusterhub/starter"
+NEVER_READY = {"containers": [{"readinessProbe": {"httpGet": {"path": "/no-such-page"}}}]}
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +39,9 @@ def _all_is_known_and_nothing_is_left(user: Path, admin: Path, home: Path):
 
 
 def hub(*argv: str) -> str:
-    """What the command prints, on both channels."""
-    done = subprocess.run(
-        [sys.executable, "-m", "clusterhub", *argv], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    """What the command prints, on both channels. It runs in this process, where it has the time that ./conftest.py gives it."""
+    done = CliRunner().invoke(command, argv, prog_name="clusterhub")
+    assert done.exit_code == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -63,11 +62,12 @@ def seen(name: str) -> Any:
 
 @pytest.mark.parametrize("named", [{"name": "killed"}, {}], ids=["a named one", "an unnamed one"])
 def test_a_start_that_is_killed_before_there_is_a_caretaker_is_found_and_ended(user, admin, named):
-    program = started(user, wait=False, **named)
+    # However late it is stopped, it has not met the scheduler: until that is ready it waits.
+    program = started(user, wait=False, kubernetes={"scheduler_pod": NEVER_READY}, **named)
     (name,) = eventually("it has begun", lambda: names(admin))
     marked(admin, name)
     program.send_signal(signal.SIGSTOP)  # so that it stays between the two
-    assert "kill -CONT" in eventually("its state is told", lambda: seen(name).reason)
+    eventually("it is told to be stopped, and how it goes on", lambda: "kill -CONT" in seen(name).reason)
     assert hub("gc") == "nothing to remove\n"
     assert names(admin) == [name]
     program.send_signal(signal.SIGKILL)

@@ -10,7 +10,7 @@ import pytest
 import clusterhub
 from clusterhub.display.waiting import silent
 from clusterhub.errors import WorkersFailed
-from live.faults import SMALL, Faults, come, eventually
+from live.faults import SMALL, Faults, come, connected, eventually
 from live.pbs.conftest import Pbs
 
 
@@ -98,9 +98,9 @@ class TestFaults(Faults):
         try:
             with self.connect(system, workers=2) as cluster:
                 come(cluster)
-                system.cancel([cluster.units()[0].name])
-                eventually(lambda: cluster.report().connected == 1)
-                eventually(lambda: cluster.report().connected == 2)
+                lost = cluster.units()[0].name
+                system.cancel([lost])
+                eventually(lambda: lost not in connected(cluster) and len(connected(cluster)) == 2)
             with clusterhub.connect("pbs", workers=20, **{**SMALL, "environment": {"python": "/no/python"}}) as cluster:
                 with pytest.raises(WorkersFailed) as failed:
                     cluster.wait(timeout=120, display=silent())

@@ -20,11 +20,13 @@ def forgetful():
         yield
 
 
-def test_jobs_that_failed_unseen_are_told_as_gone_with_their_logs(system: Slurm):
-    setup = {"environment": {"setup": ["sleep 5; false"]}}
+def test_jobs_that_failed_unseen_are_told_as_gone_with_their_logs(system: Slurm, tmp_path):
+    may_fail = tmp_path / "may-fail"
+    setup = {"environment": {"setup": [f"until [ -e {may_fail} ]; do sleep 0.2; done", "false"]}}
     with clusterhub.connect("slurm", workers=3, **SMALL, **setup) as cluster:
         jobs = eventually(lambda: len(found := system.queue()) == 3 and set(found) == names(cluster) and found)
         with stopped_keeper(cluster.name):
+            may_fail.touch()
             eventually(lambda: all(is_forgotten(job) for job in jobs))
         with pytest.raises(WorkersFailed) as raised:
             cluster.wait(timeout=90, display=silent())
