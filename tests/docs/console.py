@@ -13,8 +13,15 @@ from pathlib import Path
 MARK = "----- clusterhub docs: next command -----"
 _PORT_TAKEN = re.compile(r".*UserWarning: Port \d+ is already in use\.\n(?:.*\n){3}")
 """Dask's warning, where another program of this machine took the port between our look at it and its binding."""
-_KILLED = re.compile(r".* - distributed\.nanny - WARNING - Worker process still alive after [\d.]+ seconds, killing\n")
-"""Dask's word on a worker that this machine was too busy to let end in time."""
+_LAST_WORDS = re.compile(
+    r".* - distributed\.(?:"
+    r"nanny - WARNING - Worker process still alive after [\d.]+ seconds, killing"
+    r"|worker\.state_machine - WARNING - Async instruction for <Task cancelled .* ended with CancelledError"
+    r"|worker - ERROR - Failed to communicate with scheduler during heartbeat\.\n"
+    r"(?:.*\n)*?distributed\.comm\.core\.CommClosedError: .*"
+    r")\n"
+)
+"""What Dask's workers say where this machine was so busy that their cluster's end came upon them late, or was late for them."""
 _NUMBER = re.compile(r"\d+(?:[.:]\d+)*")
 
 
@@ -88,7 +95,7 @@ def session(
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
     )  # fmt: skip
-    yield from _KILLED.sub("", _PORT_TAKEN.sub("", done.stdout)).split(f"{MARK}\n")[1:]
+    yield from _LAST_WORDS.sub("", _PORT_TAKEN.sub("", done.stdout)).split(f"{MARK}\n")[1:]
 
 
 def differences(found: Sequence[Command], printed: Sequence[str]) -> list[str]:
