@@ -99,7 +99,7 @@ class Program:
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, who was killed is waited for, and no system is given up."""
     monkeypatch.setattr(remote, "DYING", 60.0)
-    monkeypatch.setattr(discovery.look, "__defaults__", (60.0,))
+    monkeypatch.setattr(discovery, "PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ FOLDER = "DETACHED_SYSTEM"
 if FOLDER in os.environ:  # a program of a test: however busy this machine is, the system is not given up
     from clusterhub.keeper import discovery
 
-    discovery.look.__defaults__ = (60.0,)
+    discovery.PATIENCE = 60.0
 
 
 class DetachedBackend(Backend[NoOptions]):

@@ -84,16 +84,16 @@ class Seen:
         return [one for one in self.found if one.is_called(name)]
 
 
-def look(systems: Sequence[System], patience: float = PATIENCE) -> Seen:
-    """What the systems tell within ``patience`` seconds. Blocks; raises nothing of what a system does wrong."""
+def look(systems: Sequence[System]) -> Seen:
+    """What the systems tell within ``PATIENCE`` seconds. Blocks; raises nothing of what a system does wrong."""
     asked = [(system, under_way(partial(_sightings, system))) for system in systems]
-    wait([answer for _, answer in asked], patience)
+    wait([answer for _, answer in asked], PATIENCE)
     found: list[Found] = []
     unheard: list[tuple[System, str]] = []
     for system, answer in asked:
         if not answer.done():
             unheard.append(
-                (system, f"{system.label} did not answer within {patience:g} s; its clusters are not listed")
+                (system, f"{system.label} did not answer within {PATIENCE:g} s; its clusters are not listed")
             )
         elif (error := answer.exception()) is not None:
             why = flat(str(error)) or type(error).__name__

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusterhub.keeper.discovery import look
 from labs.gateway import missing
 from labs.gateway.lab import Gateway
 
@@ -29,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _all_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lists clusters waits for each to tell what it is, as long as a busy machine may take; else two seconds."""
     monkeypatch.setattr("clusterhub_backends.gateway.backend.SIGHT_PATIENCE", 30.0)
-    monkeypatch.setattr("clusterhub.api.elsewhere.look", partial(look, patience=60.0))
+    monkeypatch.setattr("clusterhub.keeper.discovery.PATIENCE", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from functools import partial
 from pathlib import Path
 
 import pytest
-
-from clusterhub.keeper.discovery import look
 
 # Elsewhere there is nothing to run them on; ../test_kubernetes_lab.py says so, loudly.
 collect_ignore_glob = [] if os.environ.get("CLUSTERHUB_KUBECONFIG") else ["test_*.py"]
@@ -40,7 +37,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def _all_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lists clusters waits for each to tell how it fares, as long as a busy machine may take; else two seconds."""
     monkeypatch.setattr("clusterhub_backends.kubernetes.sight.PATIENCE", 30.0)
-    monkeypatch.setattr("clusterhub.api.elsewhere.look", partial(look, patience=60.0))
+    monkeypatch.setattr("clusterhub.keeper.discovery.PATIENCE", 60.0)
 
 
 @pytest.fixture

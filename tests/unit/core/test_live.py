@@ -26,7 +26,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     """What asks whether there is a notebook is told so; ipywidgets draws into the void then."""
     monkeypatch.setattr(panels, "in_notebook", lambda: True)
     monkeypatch.setattr(live, "REFRESH", 0.05)
-    monkeypatch.setattr(discovery.look, "__defaults__", (60.0,))  # no system is given up because this machine is busy
+    monkeypatch.setattr(discovery, "PATIENCE", 60.0)  # no system is given up because this machine is busy
 
 
 def shown(cluster: Any) -> panels.Panel:

@@ -28,7 +28,7 @@ def _nothing_is_left() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """No system is given up because this machine is busy."""
-    monkeypatch.setattr(discovery.look, "__defaults__", (60.0,))
+    monkeypatch.setattr(discovery, "PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ def test_one_that_hangs_or_fails_hides_no_other(monkeypatch):
         return wait(answers, patience)
 
     monkeypatch.setattr(discovery, "wait", after_the_others)
-    seen = look(asked, patience=0.5)
+    monkeypatch.setattr(discovery, "PATIENCE", 0.5)
+    seen = look(asked)
     assert [found.name for found in seen.found] == ["tides", "eddies"]
     assert seen.remarks == (
         "slow did not answer within 0.5 s; its clusters are not listed",

@@ -240,7 +240,7 @@ async def test_where_nobody_answers_no_line_can_be_made():
 
 
 async def test_where_somebody_listens_and_says_nothing_patience_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "CONNECT_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "CONNECT_PATIENCE", 3.0)  # of which Dask has 2.4 s to connect
     let_go = asyncio.Event()
 
     async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -252,10 +252,7 @@ async def test_where_somebody_listens_and_says_nothing_patience_ends(monkeypatch
     async with silent:
         port = silent.sockets[0].getsockname()[1]
         line = Line(f"tcp://127.0.0.1:{port}", Security(), GatewayCaretaker)
-        # The second is what Dask says where this process had no time even to connect.
-        with pytest.raises(
-            ClusterGone, match=r"cannot be reached: (no answer within 0\.3 s|Timed out .* after 0\.24 s)"
-        ):
+        with pytest.raises(ClusterGone, match=r"cannot be reached: no answer within 3 s"):
             await line.stay("ann", True, lambda: None, lambda said: None)
         await line.close()
         await asyncio.wait_for(let_go.wait(), 60)
